@@ -1,0 +1,168 @@
+"""The byte-range index: where in a split's files every value of every sample lies.
+
+One record per sample in one structured array, an ordinary ``.npy`` file that
+readers map into memory, so that any number of worker processes share it. For a
+stored field ``f`` a record holds ``f_offset`` and ``f_length`` (bytes) and
+``f_xxh3`` (xxh3-64 of the stored bytes); for a scalar field the value itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from datasets.base.errors import CorruptShardError, IncompleteDatasetError, UnsafeDataError
+from datasets.base.fields import Field
+from datasets.base.manifest import Manifest, StoredFile
+from datasets.base.storage import hash_file, mapped
+from datasets.base.values import npy_header
+
+__all__ = ["Ranges", "build_records", "index_dtype", "open_index"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Where the values of one field lie in one shard.
+
+    Parameters
+    ----------
+    path : Path
+        The file that holds them.
+    offsets, lengths : int64, shape (N,)
+        Bytes, in the order of the samples.
+    """
+
+    path: Path
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def fixed(cls, path: Path, start: int, count: int, nbytes: int) -> "Ranges":
+        """Return `count` values of `nbytes` each, end to end from byte `start`."""
+        return cls(path, start + np.arange(count, dtype=np.int64) * nbytes, np.full(count, nbytes, dtype=np.int64))
+
+
+def index_dtype(fields: Sequence[Field]) -> np.dtype[Any]:
+    """Return the dtype of one index record."""
+    parts: list[tuple[str, str]] = []
+    for f in fields:
+        if f.is_scalar:
+            parts.append((f.name, str(f.dtype)))
+        else:
+            parts += [(f"{f.name}_offset", "<i8"), (f"{f.name}_length", "<i8"), (f"{f.name}_xxh3", "<u8")]
+    return np.dtype(parts)
+
+
+def build_records(
+    fields: Sequence[Field],
+    located: Mapping[str, Ranges],
+    scalars: Mapping[str, NDArray[Any]],
+    count: int,
+) -> NDArray[Any]:
+    """Return the index records of one shard, hashing the stored bytes.
+
+    Raises
+    ------
+    CorruptShardError
+        If the format located another number of values, or ranges outside of the file.
+    """
+    records = np.zeros(count, dtype=index_dtype(fields))
+    for f in fields:
+        if f.is_scalar:
+            records[f.name] = scalars[f.name]
+            continue
+        ranges = trim(f, located[f.name])
+        if len(ranges.offsets) != count:
+            raise CorruptShardError(
+                f"{ranges.path}: field {f.name!r} has {len(ranges.offsets)} values, {count} were written"
+            )
+        records[f"{f.name}_offset"], records[f"{f.name}_length"] = ranges.offsets, ranges.lengths
+        with mapped(ranges.path) as data:
+            check_ranges(ranges, len(data))
+            ends = (ranges.offsets + ranges.lengths).tolist()
+            records[f"{f.name}_xxh3"] = [
+                xxhash.xxh3_64_intdigest(data[a:b]) for a, b in zip(ranges.offsets.tolist(), ends, strict=True)
+            ]
+    return records
+
+
+def trim(field: Field, ranges: Ranges) -> Ranges:
+    """Leave out the .npy header of fixed arrays that a format stores as .npy files.
+
+    What remains is as long as a value of the field, so every format's fixed
+    values are read straight into a batch.
+    """
+    if not field.is_fixed or field.compression or not len(ranges.lengths):
+        return ranges
+    header = len(npy_header(str(field.dtype), field.shape or ()))
+    if (ranges.lengths == field.nbytes + header).all():
+        return Ranges(ranges.path, ranges.offsets + header, ranges.lengths - header)
+    return ranges
+
+
+def check_ranges(ranges: Ranges, size: int) -> None:
+    """Raise `CorruptShardError` unless all ranges lie within `size` bytes."""
+    offsets, lengths = ranges.offsets, ranges.lengths
+    # `size - offsets` cannot wrap, `offsets + lengths` of a forged index can.
+    bad = (offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise CorruptShardError(
+            f"{ranges.path}: value {row} lies at byte {offsets[row]} with length {lengths[row]}, "
+            f"the file has {size} bytes"
+        )
+
+
+def open_index(path: Path, manifest: Manifest) -> NDArray[Any]:
+    """Check the index file of a split and map it into memory.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If it is missing.
+    CorruptShardError
+        If its size or hash is not the manifest's.
+    """
+    check_file(path, manifest.index)
+    dtype = index_dtype(manifest.fields)
+    header = npy_header_of(dtype, manifest.num_samples)
+    if len(header) + manifest.num_samples * dtype.itemsize != manifest.index.size:
+        raise UnsafeDataError(f"{path}: {manifest.index.size} bytes are not {manifest.num_samples} records of {dtype}")
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:
+            raise UnsafeDataError(f"{path}: its header is not that of {manifest.num_samples} records of {dtype}")
+    if not manifest.num_samples:
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, mode="r", offset=len(header), shape=(manifest.num_samples,))
+
+
+def npy_header_of(dtype: np.dtype[Any], count: int) -> bytes:
+    """Return the header of the index file."""
+    return npy_header(dtype.descr, (count,))
+
+
+def check_file(path: Path, stored: StoredFile) -> None:
+    """Raise unless a file has the stored size and hash."""
+    check_size(path, stored)
+    found = hash_file(path)
+    if found != stored.xxh3:
+        raise CorruptShardError(
+            f"{path}: its xxh3-64 is {found}, {stored.xxh3} was written: the file is damaged; "
+            "restore it from a copy or convert again"
+        )
+
+
+def check_size(path: Path, stored: StoredFile) -> None:
+    """Raise unless a file is there with the stored size."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise IncompleteDatasetError(f"{path} is missing; restore it from a copy or convert again") from None
+    if size != stored.size:
+        raise CorruptShardError(
+            f"{path} has {size} bytes, {stored.size} were written; restore it from a copy or convert again"
+        )

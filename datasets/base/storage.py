@@ -1,0 +1,222 @@
+"""Byte ranges from local files: pread, with a bounded number of open files per process.
+
+`os.pread` has no file position to share, so one open file serves any number of
+threads and forked processes; it releases the GIL; and at the end of a file
+that was cut it returns fewer bytes, where a mapped file kills the process.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from datasets.base.errors import CorruptShardError, StorageError
+
+__all__ = ["FileCache", "hash_file", "mapped", "read_exactly", "read_into"]
+
+_HAS_PREAD = hasattr(os, "preadv")
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """Map a file that this process just wrote; empty files give an empty view."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            yield memoryview(b"")
+            return
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            yield view
+
+
+def hash_file(path: Path, block: int = 4 * 2**20) -> str:
+    """Return the xxh3-64 of a file as 16 hex digits."""
+    digest, buffer = xxhash.xxh3_64(), bytearray(block)
+    view = memoryview(buffer)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(view[:count])
+    except OSError as error:
+        raise StorageError(f"{path}: {error}; check the disk and the permissions") from error
+    return digest.hexdigest()
+
+
+class _Handle:
+    """An open file, how many reads use it now, and whether it was given up."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        self.users, self.dropped = 0, False
+        found = os.fstat(self.fd).st_size
+        if found != size:
+            os.close(self.fd)
+            raise CorruptShardError(
+                f"{path} has {found} bytes, {size} were written; restore it from a copy or convert again"
+            )
+
+
+class FileCache:
+    """Open files, at most `limit` of them, each opened at its first use.
+
+    Safe in threads, and in a forked child, which begins with none. Pickling
+    keeps the limit only.
+
+    Parameters
+    ----------
+    limit : int
+        Open files kept; the longest unused is closed first. A file in use is
+        never closed, so `limit` threads may hold a few more for a moment.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        self.limit = limit
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._handles: OrderedDict[Path, _Handle] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type["FileCache"], tuple[int]]:
+        return FileCache, (self.limit,)
+
+    @contextlib.contextmanager
+    def open(self, path: Path, size: int) -> Iterator[int]:
+        """Lend the descriptor of a file that must have `size` bytes."""
+        if self._pid != os.getpid():
+            self._after_fork()
+        handle = self._acquire(path, size)
+        try:
+            yield handle.fd
+        finally:
+            self._release(handle)
+
+    def drop(self, path: Path) -> None:
+        """Forget a file, so that the next use opens it anew."""
+        with self._lock:
+            handle = self._handles.pop(path, None)
+            if handle:
+                self._give_up(handle)
+
+    def close(self) -> None:
+        """Close all files; a later use opens them again."""
+        for path in list(self._handles):
+            self.drop(path)
+
+    def __del__(self) -> None:
+        # At interpreter exit the module's globals may be gone already.
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def _after_fork(self) -> None:
+        # The parent's lock may be held by a thread that does not exist here.
+        inherited = list(self._handles.values())
+        self._renew()
+        for handle in inherited:
+            with contextlib.suppress(OSError):
+                os.close(handle.fd)
+
+    def _acquire(self, path: Path, size: int) -> _Handle:
+        with self._lock:
+            handle = self._handles.get(path)
+            if handle is None:
+                handle = self._handles[path] = _open(path, size)
+            else:
+                self._handles.move_to_end(path)
+            handle.users += 1
+            while len(self._handles) > self.limit:
+                self._give_up(self._handles.popitem(last=False)[1])
+            return handle
+
+    def _release(self, handle: _Handle) -> None:
+        with self._lock:
+            handle.users -= 1
+            if handle.dropped and not handle.users:
+                os.close(handle.fd)
+
+    @staticmethod
+    def _give_up(handle: _Handle) -> None:
+        handle.dropped = True
+        if not handle.users:
+            os.close(handle.fd)
+
+
+def _open(path: Path, size: int) -> _Handle:
+    try:
+        return _Handle(path, size)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; was the split moved or deleted while it was read?") from error
+
+
+def read_into(fd: int, buffers: list[Any], offset: int, path: Path) -> None:
+    """Fill `buffers`, which lie end to end in the file from byte `offset`.
+
+    Raises
+    ------
+    CorruptShardError
+        If the file ends before that.
+    StorageError
+        If the file system fails.
+    """
+    wanted = sum(len(b) for b in buffers)
+    try:
+        count = os.preadv(fd, buffers, offset) if _HAS_PREAD else 0
+    except OSError as error:
+        raise _failed(path, offset, error) from error
+    if count != wanted:
+        _read_rest(fd, buffers, offset, count, path)
+
+
+def _read_rest(fd: int, buffers: list[Any], offset: int, done: int, path: Path) -> None:
+    """Go on after a short read, buffer by buffer."""
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while done < len(view):
+            data = _read_some(fd, len(view) - done, offset + done, path)
+            view[done : done + len(data)] = data
+            done += len(data)
+        offset, done = offset + len(view), done - len(view)
+
+
+def read_exactly(fd: int, length: int, offset: int, path: Path) -> bytes:
+    """Return `length` bytes from byte `offset`; raises like `read_into`."""
+    data = _read_some(fd, length, offset, path) if length else b""
+    while len(data) < length:
+        data += _read_some(fd, length - len(data), offset + len(data), path)
+    return data
+
+
+def _read_some(fd: int, length: int, offset: int, path: Path) -> bytes:
+    try:
+        data = os.pread(fd, length, offset) if _HAS_PREAD else _seek_and_read(fd, length, offset)
+    except OSError as error:
+        raise _failed(path, offset, error) from error
+    if not data:
+        raise CorruptShardError(f"{path} ends before byte {offset + length}; it was cut while it was open")
+    return data
+
+
+_SEEK_LOCK = threading.Lock()
+
+
+def _seek_and_read(fd: int, length: int, offset: int) -> bytes:
+    """Read where `pread` does not exist (Windows); one thread at a time, since the position is shared."""
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, length)
+
+
+def _failed(path: Path, offset: int, error: OSError) -> StorageError:
+    stale = error.errno in (errno.ESTALE, errno.ENOENT)
+    mend = "the file was replaced on the server; open the reader again" if stale else "check the disk"
+    return StorageError(f"{path}: reading at byte {offset}: {error.strerror}; {mend}")

@@ -1,0 +1,291 @@
+"""Values to stored bytes and back: pure functions of a field and a value."""
+
+import io
+import json
+import math
+import operator
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasets.base import images
+from datasets.base.errors import InputError
+from datasets.base.fields import Field
+from datasets.base.images import EncodedImage
+
+__all__ = ["Column", "PackedBytes", "infer_field", "npy_header", "pack", "restore", "take"]
+
+MASK_NAMES = ("mask", "seg", "segmentation")
+
+
+class PackedBytes(NamedTuple):
+    """Values of different sizes, end to end in one buffer.
+
+    Attributes
+    ----------
+    data : uint8, shape (total bytes,)
+    offsets : int64, shape (N + 1,)
+        Value `i` is ``data[offsets[i]:offsets[i + 1]]``.
+    tags : tuple of (extension, mode)
+        Of images: file extension and Pillow mode; else ``("", "")``.
+    """
+
+    data: Any
+    offsets: Any
+    tags: tuple[tuple[str, str], ...]
+
+    def views(self) -> list[memoryview]:
+        """Return one view per value, without a copy."""
+        data, cuts = memoryview(self.data), self.offsets.tolist()
+        return [data[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+Column = NDArray[Any] | PackedBytes
+
+
+def pack_bytes(values: Sequence[Any], tags: Sequence[tuple[str, str]]) -> PackedBytes:
+    """Lay byte strings end to end."""
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum([len(v) for v in values], out=offsets[1:])
+    data = np.frombuffer(b"".join(values) or bytearray(), dtype=np.uint8)
+    return PackedBytes(data, offsets, tuple(tags))
+
+
+def take(column: Column, start: int, stop: int) -> Column:
+    """Return values `start` to `stop` of a column, without a copy."""
+    if not isinstance(column, PackedBytes):
+        return column[start:stop]
+    cuts = column.offsets[start : stop + 1]
+    return PackedBytes(column.data[cuts[0] : cuts[-1]], cuts - cuts[0], column.tags[start:stop])
+
+
+def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None) -> Column:
+    """Turn the values of one field into a column.
+
+    Parameters
+    ----------
+    field : Field
+        How to store them.
+    values : sequence
+        One value per sample.
+    encoding, quality
+        How images that have no source bytes are encoded; masks always as PNG.
+
+    Returns
+    -------
+    ndarray of shape (N, *field.shape), or PackedBytes
+        The former for fixed-size fields.
+
+    Raises
+    ------
+    InputError
+        If a value is not what the field takes.
+    """
+    if field.is_scalar:
+        return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
+    if field.is_fixed:
+        out = np.empty((len(values), *cast("tuple[int, ...]", field.shape)), dtype=field.dtype)
+        for row, value in zip(out, values, strict=True):
+            row[...] = _pixels(field, value) if field.is_image else _array(field, value)
+        return out
+    if field.is_image:
+        how = ("png", None) if field.kind == "mask" else (encoding, quality)
+        encoded = [_image_bytes(field, v, *how) for v in values]
+        return pack_bytes([e[0] for e in encoded], [e[1] for e in encoded])
+    return pack_bytes([_plain_bytes(field, v) for v in values], [("", "")] * len(values))
+
+
+def _scalar(field: Field, value: Any) -> int | float:
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 0:
+        value = value.item()
+    if field.kind == "float":
+        if isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool):
+            return float(value)
+        raise InputError(f"field {field.name!r} takes a number, not {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(
+            f"field {field.name!r} ({field.kind}) takes a whole number, not {value!r}; "
+            "give fields= with another kind if that is meant"
+        ) from None
+    low, high = -(2**63), 2**63 - 1
+    if field.kind == "class_label":
+        low, high = -1, len(field.names) - 1 if field.names else high
+    if not low <= number <= high:
+        raise InputError(f"field {field.name!r} takes whole numbers from {low} to {high}, not {number}")
+    return number
+
+
+def _pixels(field: Field, value: Any) -> NDArray[Any]:
+    """Decode and resize one image to the field's shape."""
+    shape = cast("tuple[int, ...]", field.shape)
+    mode = field.mode if field.kind == "image" else None
+    try:
+        array = images.to_array(value, mode)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"field {field.name!r}: {error}") from error
+    height, width = (shape[-2:] if field.layout == "CHW" else shape[:2])
+    if array.shape[:2] != (height, width):
+        array = images.resize(array, (height, width), nearest=field.kind == "mask")
+    if array.ndim == 2 and len(shape) == 3:
+        array = array[:, :, None]
+    if field.layout == "CHW" and array.ndim == 3:
+        array = array.transpose(2, 0, 1)
+    if array.shape != shape:
+        raise InputError(f"field {field.name!r} takes pixels of shape {shape}, not {array.shape}")
+    if not np.can_cast(array.dtype, np.dtype(field.dtype), "safe"):
+        raise InputError(f"field {field.name!r} takes {field.dtype} values, not {array.dtype}")
+    return array
+
+
+def _array(field: Field, value: Any) -> NDArray[Any]:
+    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    if array.shape != field.shape:
+        raise InputError(
+            f"field {field.name!r} takes arrays of shape {field.shape}, not {array.shape}; values of "
+            "different sizes need fields= with shape=None and a format that takes them"
+        )
+    if array.dtype.newbyteorder("<") != np.dtype(field.dtype):
+        raise InputError(f"field {field.name!r} takes {np.dtype(field.dtype)} values, not {array.dtype}")
+    return array
+
+
+def _image_bytes(field: Field, value: Any, encoding: str, quality: int | None) -> tuple[bytes, tuple[str, str]]:
+    if not isinstance(value, EncodedImage):
+        try:
+            value = EncodedImage(images.encode(value, encoding, quality))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"field {field.name!r}: {error}") from error
+    info = images.probe(value.data)
+    return value.data, (info.extension, info.mode)
+
+
+def _plain_bytes(field: Field, value: Any) -> bytes:
+    if field.kind == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if field.kind == "text" and isinstance(value, str):
+        return value.encode()
+    if field.kind == "json":
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"field {field.name!r}: not JSON: {error}") from error
+    if field.kind == "array":
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if not array.dtype.hasobject:
+            array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+            return npy_header(array.dtype.str, array.shape) + array.tobytes()
+    raise InputError(f"field {field.name!r} ({field.kind}) does not take {type(value).__name__} {value!r:.80}")
+
+
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Return the bytes that make raw C-order values of `dtype` and `shape` an .npy file."""
+    out = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
+    return out.getvalue()
+
+
+def infer_field(name: str, value: Any) -> Field:
+    """Return the field that stores values like this one.
+
+    Raises
+    ------
+    InputError
+        If no kind fits.
+    """
+    image_kind = "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
+    if isinstance(value, (EncodedImage, Image.Image)):
+        return Field(name, image_kind)
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
+        if (name == "image" or image_kind == "mask") and images.is_image_array(value):
+            return Field(name, image_kind)
+        dtype = np.asarray(value[:0]).dtype
+        if dtype.hasobject or dtype.kind in "VSUMm":
+            raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
+        return Field(name, "array", dtype.str, tuple(value.shape))
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        value = value.item()
+    kinds = ((int, "int"), (float, "float"), (str, "text"), ((bytes, bytearray), "bytes"), ((dict, list), "json"))
+    for types, kind in kinds:
+        if isinstance(value, types):
+            return Field(name, kind)
+    raise InputError(
+        f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
+        "tensor, int, float, str, bytes, dict or list"
+    )
+
+
+def restore(field: Field, data: Any, output: str = "pil", mode: str | None = None) -> Any:
+    """Turn the stored bytes of one value back into the value.
+
+    Parameters
+    ----------
+    field : Field
+    data : bytes-like
+        Exactly the stored bytes, already checked.
+    output : {"pil", "numpy", "tensor", "bytes"}
+        What images become: PIL image; ndarray (H, W[, C]); tensor (C, H, W);
+        their bytes. Arrays become tensors for ``"tensor"``, else ndarrays.
+    mode : str, optional
+        Pillow mode of images; ``None``: each its own.
+    """
+    if field.compression:
+        data = zlib.decompress(data)
+    if field.kind == "bytes" or (output == "bytes" and not field.is_scalar):
+        return bytes(data)
+    if field.kind == "text":
+        return str(data, "utf-8")
+    if field.kind == "json":
+        return json.loads(bytes(data))
+    if field.is_image and not field.is_fixed:
+        return _restore_encoded(field, data, output, mode)
+    array = _read_npy(data) if not field.is_fixed else np.frombuffer(bytearray(data), field.dtype).reshape(field.shape)
+    return restore_array(field, array, output, mode)
+
+
+def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:
+    """Turn one fixed-size value into what `output` asks for, without a copy where possible."""
+    if not field.is_image:
+        return torch.from_numpy(array) if output == "tensor" else array
+    if field.layout == "CHW" and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    if mode not in (None, field.mode) and field.kind == "image":
+        array = np.asarray(images.to_mode(images.to_pil(array), cast("str", mode)))
+    return _pixels_as(field, array, output)
+
+
+def _restore_encoded(field: Field, data: Any, output: str, mode: str | None) -> Any:
+    mode = mode if field.kind == "image" else None
+    if output == "pil":
+        return images.decode_pil(data, mode)
+    return _pixels_as(field, images.decode(data, mode), output)
+
+
+def _pixels_as(field: Field, array: NDArray[Any], output: str) -> Any:
+    if output == "pil":
+        return images.to_pil(array)
+    if output == "numpy":
+        return array
+    tensor = torch.from_numpy(array)
+    if field.kind == "mask" or tensor.ndim == 3:
+        return tensor if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+    return tensor[None]
+
+
+def _read_npy(data: Any) -> NDArray[Any]:
+    file = io.BytesIO(bytes(data))
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise InputError(f".npy version {version} is not read; write version (1, 0)")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise InputError("an .npy value holds Python objects; store numbers")
+    values = np.frombuffer(bytearray(file.read(math.prod(shape) * dtype.itemsize)), dtype)
+    return values.reshape(shape, order="F" if fortran else "C")
