@@ -1,0 +1,1 @@
+"""Sources: what every input becomes before it is converted."""
