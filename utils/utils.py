@@ -1,0 +1,27 @@
+"""Image helpers under the import path that training scripts use."""
+
+from datasets.base.images import (
+    MODES,
+    EncodedImage,
+    ResizeAndConvert,
+    decode,
+    decode_pil,
+    encode,
+    resize,
+    to_array,
+    to_mode,
+    to_pil,
+)
+
+__all__ = [
+    "MODES",
+    "EncodedImage",
+    "ResizeAndConvert",
+    "decode",
+    "decode_pil",
+    "encode",
+    "resize",
+    "to_array",
+    "to_mode",
+    "to_pil",
+]
