@@ -13,7 +13,8 @@ MODES = ("L", "RGB", "RGBA", "I;16")
 """The modes that a user may ask for."""
 
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-_NO_RULE = ("F", "I", "LAB")
+_NO_RULE = ("F", "I", "LAB", "La")
+_ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
 
 
 def check_mode(mode: str) -> str:
@@ -35,15 +36,17 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     ==================  ===================================================================
     from                rule
     ==================  ===================================================================
-    the same mode       returned as it is (transparent colours of RGB and L: see next line)
-    any transparency    composited over white if `mode` has no alpha, else kept as alpha
-    palette ("P")       through its colours, not its indices
+    the same mode       returned as it is
+    alpha               composited over white if `mode` has none, else kept
+    palette ("P")       through its colours, not its indices; transparent ones as alpha
+    a colour key        (one colour of a gray or RGB image is transparent) alpha in "RGBA",
+                        else ignored
     1 bit ("1")         0 and 255
     16 bit ("I;16")     to 8 bit as ``round(v / 257)``: 0 stays 0, 65535 becomes 255
     8 bit to "I;16"     to gray as for "L", then ``v * 257``
     colour to gray      Pillow's weights (ITU-R 601-2)
     "CMYK" and others   as Pillow converts them
-    "F", "I", "LAB"     refused: there is no scale that fits all of them
+    "F", "I", "LAB"...  refused: there is no scale that fits all of them
     ==================  ===================================================================
 
     Parameters
@@ -60,21 +63,20 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     UnsupportedImageError
         If the image has a mode without a rule.
     """
-    if image.mode != mode:
-        check_mode(mode)
+    if image.mode == mode:
+        return image
+    check_mode(mode)
     if image.mode in _NO_RULE:
         raise UnsupportedImageError(
             f"an image of mode {image.mode!r} has no rule for mode {mode!r}: "
             "convert it before, or store it as an array"
         )
-    if image.mode == mode and not (mode in ("L", "RGB") and image.has_transparency_data):
-        return image
     if image.mode in _DEEP_MODES:
         return _from_deep(image, mode)
     if mode == "I;16":
         gray = np.asarray(to_mode(image, "L"), dtype=np.uint16)
         return Image.fromarray(gray * np.uint16(257))
-    if image.has_transparency_data:
+    if image.mode in _ALPHA_MODES or (image.mode == "P" and image.has_transparency_data):
         return _from_transparent(image, mode)
     return image.convert(mode)
 

@@ -1,96 +1,49 @@
 """What an image file says about itself, found without decoding where that is possible.
 
 `probe` is called once for every image of a conversion. JPEG and PNG headers are therefore
-walked here, in microseconds; every other format is opened and loaded by Pillow, restricted
-to a short list of formats. A file that ends too early is found in both ways.
+walked here, in microseconds; every other format is opened and loaded by Pillow. A file that
+ends too early is found in both ways.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-import threading
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from datasets.base.errors import InputError, UnsupportedImageError
+from datasets.base.image_pillow import (
+    EXTENSIONS,
+    LARGE_PIXELS,
+    check_image,
+    first_bytes,
+    open_image,
+)
 
-from datasets.base.errors import InputError, LimitError, UnsupportedImageError
-
-__all__ = [
-    "EXTENSIONS",
-    "MAX_PIXELS",
-    "Buffer",
-    "ImageInfo",
-    "JpegHeader",
-    "as_bytes",
-    "first_bytes",
-    "jpeg_header",
-    "open_image",
-    "probe",
-]
+__all__ = ["Buffer", "ImageInfo", "JpegHeader", "as_bytes", "jpeg_header", "probe"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-MAX_PIXELS = 178_956_970
-"""Images with more pixels than this are refused before anything is decoded."""
-
-EXTENSIONS = {
-    "BMP": "bmp",
-    "GIF": "gif",
-    "JPEG": "jpg",
-    "JPEG2000": "jp2",
-    "MPO": "jpg",
-    "PNG": "png",
-    "PPM": "ppm",
-    "TIFF": "tif",
-    "WEBP": "webp",
-}
-"""The formats that are read, by Pillow's names, with the file extension of each."""
-
-_PILLOW_FORMATS = tuple(sorted(EXTENSIONS.keys() - {"MPO"}))  # MPO is opened by way of JPEG
-_LARGE_PIXELS = MAX_PIXELS // 2  # from here on Pillow warns, and so does `probe`
-_REFUSED_MODES = {"F": "32-bit float", "I": "32-bit integer", "LAB": "CIELAB"}
-_OTHER_FORMATS = {
-    b"%!PS": "EPS",
-    b"%PDF": "PDF",
-    b"\x00\x00\x01\x00": "ICO",
-    b"\x89HDF": "HDF5",
-    b"8BPS": "PSD",
-    b"DDS ": "DDS",
-    b"GRIB": "GRIB",
-    b"SIMPLE": "FITS",
-    b"\xc5\xd0\xd3\xc6": "EPS",
-    b"\xd7\xcd\xc6\x9a": "WMF",
-    b"<svg": "SVG",
-    b"icns": "ICNS",
-    b"qoif": "QOI",
-}
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+_PNG_MODES = {  # by bits and colour type; these are Pillow's modes
+    (1, 0): "1",
+    (2, 0): "L",
+    (4, 0): "L",
+    (8, 0): "L",
+    (16, 0): "I;16",
+    (8, 2): "RGB",
+    (16, 2): "RGB",
+    (1, 3): "P",
+    (2, 3): "P",
+    (4, 3): "P",
+    (8, 3): "P",
+    (8, 4): "LA",
+    (16, 4): "RGBA",
+    (8, 6): "RGBA",
+    (16, 6): "RGBA",
+}
 _PNG_ZIPPED = {b"iCCP", b"iTXt", b"zTXt"}
-
-# Pillow's plug-ins fail in many ways on damaged files. `Warning` is here because Pillow
-# warns of some damage, and a warning is an exception where the user wants it so.
-_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +118,10 @@ def as_bytes(data: Buffer) -> bytes:
     return data if isinstance(data, bytes) else bytes(data)
 
 
-def first_bytes(data: bytes) -> str:
-    """Return the beginning of `data` for an error message."""
-    return f"{len(data)} bytes that begin with {data[:16]!r}" if data else "0 bytes"
-
-
-def _checked(extension: str, height: int, width: int, mode: str, warning: str = "") -> ImageInfo:
-    pixels = height * width
-    if pixels > MAX_PIXELS:
-        raise LimitError(
-            f"the image has {height} x {width} = {pixels:,} pixels, more than the "
-            f"{MAX_PIXELS:,} that are read: make it smaller or leave it out"
-        )
-    if mode in _REFUSED_MODES:
-        raise UnsupportedImageError(
-            f"the image holds {_REFUSED_MODES[mode]} values (mode {mode!r}), which no 8-bit or "
-            "16-bit mode can hold: convert it, or store it as an array"
-        )
-    if pixels > _LARGE_PIXELS and not warning:
-        warning = f"large: {height} x {width} = {pixels:,} pixels"
+def _info(extension: str, height: int, width: int, mode: str, warning: str = "") -> ImageInfo:
+    check_image(height, width, mode)
+    if height * width > LARGE_PIXELS and not warning:
+        warning = f"large: {height} x {width} = {height * width:,} pixels"
     return ImageInfo(extension, height, width, mode, warning)
 
 
@@ -240,7 +178,7 @@ def _probe_jpeg(data: bytes) -> ImageInfo | None:
     if not header.common or not header.height or not header.width:
         return None
     mode = _JPEG_MODES[header.components]
-    info = _checked("jpg", header.height, header.width, mode)
+    info = _info("jpg", header.height, header.width, mode)
     if not header.complete:
         raise InputError(f"the JPEG is truncated: no end marker in its {len(data)} bytes")
     return info
@@ -253,23 +191,19 @@ def _probe_png(data: bytes) -> ImageInfo:
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise InputError(f"the PNG is damaged or truncated at its header: {first_bytes(data)}")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    chunks = _png_chunks(data)
-    mode = _png_mode(bits, colour)
-    if not mode or not width or not height or b"IDAT" not in chunks:
+    mode = _PNG_MODES.get((bits, colour), "")
+    if not mode or not width or not height:
         raise InputError(
             f"the PNG is damaged: {height} x {width} pixels, {bits} bits, colour type {colour}"
         )
-    frames = chunks.get(b"acTL", 1)
-    info = _checked("png", height, width, mode, _animated(frames))
+    check_image(height, width, mode)
+    chunks = _png_chunks(data)
     if not _PNG_ZIPPED.isdisjoint(chunks):
         open_image(data)  # compressed texts may be bombs: Pillow reads them within limits
-    return info
-
-
-def _png_mode(bits: int, colour: int) -> str:
-    if colour == 0 and bits in (1, 16):
-        return "1" if bits == 1 else "I;16"
-    return _PNG_MODES.get(colour, "")
+    warning = _animated(chunks.get(b"acTL", 1))
+    if bits == 16 and mode != "I;16" and not warning:
+        warning = "16 bits per channel: read with 8"
+    return _info("png", height, width, mode, warning)
 
 
 def _png_chunks(data: bytes) -> dict[bytes, int]:
@@ -281,104 +215,21 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
         kind = data[at + 4 : at + 8]
         chunks[kind] = int.from_bytes(data[at + 8 : at + 12], "big") if kind == b"acTL" else 1
         at += 12 + length
-        if kind == b"IEND":
+        if kind == b"IEND" and at <= end and b"IDAT" in chunks:
             return chunks
-    raise InputError(f"the PNG is truncated: no end chunk in its {end} bytes")
+    raise InputError(f"the PNG is truncated: no pixels or no end chunk in its {end} bytes")
 
 
 # --- everything else ----------------------------------------------------------------------
 
 
-def _animated(frames: int, kind: str = "animated: only the first of {} frames is read") -> str:
-    return kind.format(frames) if frames > 1 else ""
-
-
 def _probe_pillow(data: bytes) -> ImageInfo:
     with open_image(data, load=True) as image:
         extension = EXTENSIONS[str(image.format)]
-        warning = ""
-        if extension != "jpg":  # the second picture of an MPO file is only a preview
-            warning = _animated(int(getattr(image, "n_frames", 1)))
-        return _checked(extension, image.height, image.width, image.mode, warning)
+        # The second picture of an MPO file is only a preview.
+        frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
+        return _info(extension, image.height, image.width, image.mode, _animated(frames))
 
 
-def open_image(data: bytes, *, load: bool = False) -> Image.Image:
-    """Open an encoded image with Pillow, but only if it is of a format that is read.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole image file.
-    load : bool
-        Decode the pixels now. Truncated data is an error whatever
-        ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` says.
-
-    Raises
-    ------
-    InputError
-        If `data` is empty, damaged, truncated or no image.
-    UnsupportedImageError
-        If it is an image of a format or mode that is not read.
-    LimitError
-        If it has more than `MAX_PIXELS` pixels.
-    """
-    try:
-        with _strict_pillow():
-            image = Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
-            _checked("", image.height, image.width, image.mode)
-            if load:
-                image.load()
-            return image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitError(f"the image is too large: {error}") from error
-    except InputError:
-        raise
-    except UnidentifiedImageError:
-        raise _not_read(data) from None
-    except _FAILURES as error:
-        kind = LimitError if "MAX_TEXT" in str(error) else InputError
-        raise kind(
-            f"the image is damaged or truncated ({type(error).__name__}: {error}): "
-            f"{first_bytes(data)}"
-        ) from error
-
-
-def _not_read(data: bytes) -> InputError:
-    """Return the error for data that is of none of the formats."""
-    read = ", ".join(_PILLOW_FORMATS)
-    if data[4:8] == b"ftyp":
-        return UnsupportedImageError(f"a file of type {data[8:12]!r} is not read, only {read}")
-    for start, name in _OTHER_FORMATS.items():
-        if data.startswith(start):
-            return UnsupportedImageError(f"{name} files are not read, only {read}")
-    return InputError(f"not an image, or damaged: {first_bytes(data)} (read are {read})")
-
-
-_lock = threading.Lock()
-_strict_users = 0
-_wish_of_user = False
-
-
-@contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Have Pillow refuse truncated images, although its switch for that is global.
-
-    Where the user has set the switch it is turned off while any thread is in here. The lock is
-    held for moments only, so that threads decode side by side.
-    """
-    global _strict_users, _wish_of_user
-    if not ImageFile.LOAD_TRUNCATED_IMAGES and not _strict_users:
-        yield
-        return
-    with _lock:
-        if not _strict_users:
-            _wish_of_user = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        _strict_users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _strict_users -= 1
-            if not _strict_users:
-                ImageFile.LOAD_TRUNCATED_IMAGES = _wish_of_user
+def _animated(frames: int) -> str:
+    return f"animated: only the first of {frames} frames is read" if frames > 1 else ""

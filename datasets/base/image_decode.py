@@ -1,0 +1,259 @@
+"""Turn image files, PIL images, arrays and tensors into arrays and PIL images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+import torch
+from PIL import Image
+
+from datasets.base.errors import ConfigError, InputError, UnsupportedImageError
+from datasets.base.image_modes import to_mode
+from datasets.base.image_pillow import check_image, first_bytes, open_image
+from datasets.base.image_probe import Buffer, as_bytes, jpeg_header
+
+__all__ = ["Array", "EncodedImage", "ImageLike", "decode", "decode_pil", "to_array", "to_pil"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Exif: TypeAlias = Literal["ignore", "apply"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image as the bytes of its own file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        Its file name, for messages and for formats that store it.
+    """
+
+    data: bytes
+    name: str = ""
+
+
+ImageLike: TypeAlias = Image.Image | Array | torch.Tensor | EncodedImage | bytes
+
+
+def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> Array:
+    """Decode an image file to an array.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    mode : str, optional
+        One of `MODES`, or the image's own mode, which is the default.
+    exif : {"ignore", "apply"}
+        Whether the image is turned as its EXIF orientation says. Ignored by default, as by
+        torchvision's ``ImageFolder``.
+
+    Returns
+    -------
+    numpy.ndarray
+        C-contiguous. uint8 (H, W) for "L", "1" (as 0 and 255) and "P" (its indices),
+        (H, W, 3) for "RGB", (H, W, 4) for "RGBA", "LA" (as RGBA) and "CMYK"; uint16 (H, W)
+        for "I;16".
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, truncated or no image.
+    UnsupportedImageError
+        If its format or mode is not read.
+    LimitError
+        If it has more than `MAX_PIXELS` pixels.
+    ConfigError
+        If `mode` is unknown.
+    """
+    data = as_bytes(data)
+    array = None if _upright(exif) else _decode_jpeg(data, mode)
+    if array is None:
+        return _array_of(_decode_other(data, mode, exif))
+    if mode is None or _mode_of(array) == mode:
+        return array
+    return _array_of(to_mode(Image.fromarray(array), mode))
+
+
+def decode_pil(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> Image.Image:
+    """Decode an image file to a PIL image; the pixels are those of `decode`.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    mode : str, optional
+        One of `MODES`, or the image's own mode, which is the default: a palette image then
+        stays one.
+    exif : {"ignore", "apply"}
+        As for `decode`.
+
+    Raises
+    ------
+    InputError, UnsupportedImageError, LimitError, ConfigError
+        As for `decode`.
+    """
+    data = as_bytes(data)
+    array = None if _upright(exif) else _decode_jpeg(data, mode)
+    if array is None:
+        return _decode_other(data, mode, exif)
+    image = Image.fromarray(array)
+    return image if mode is None else to_mode(image, mode)
+
+
+def _upright(exif: Exif) -> bool:
+    if exif not in ("ignore", "apply"):
+        raise ConfigError(f"exif={exif!r}: choose 'ignore' or 'apply'")
+    return exif == "apply"
+
+
+def _decode_other(data: bytes, mode: str | None, exif: Exif) -> Image.Image:
+    """Decode with Pillow."""
+    image = open_image(data, load=True, upright=_upright(exif))
+    return image if mode is None else to_mode(image, mode)
+
+
+def _decode_jpeg(data: bytes, mode: str | None) -> Array | None:
+    """Decode a JPEG to "L" or "RGB", or return None where Pillow has to do it.
+
+    A file that ends too early is refused, also when somebody has put an end marker behind it
+    (then Pillow would fill the rest with gray). Other damage is decoded as Pillow does.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    header = jpeg_header(data)
+    if header is None or not header.common or header.components == 4:
+        return None
+    check_image(header.height, header.width, "RGB")
+    gray = header.components == 1 and mode != "RGB"
+    try:
+        array: Array = simplejpeg.decode_jpeg(data, "GRAY" if gray else "RGB")
+    except ValueError as error:
+        if "remature end" in str(error):
+            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
+        return None  # an unusual subsampling, or damage that libjpeg can pass over
+    return array[:, :, 0] if gray else array
+
+
+_GRAY_MODES = {"b1": "1", "u1": "L", "u2": "I;16"}  # by type
+_COLOUR_MODES = {3: "RGB", 4: "RGBA"}  # by channels
+
+
+def _mode_of(array: Array) -> str:
+    """Return the mode of an array, or say why it is no image."""
+    kind = array.dtype.str[1:]
+    if array.ndim == 2 and kind in _GRAY_MODES and array.size:
+        return _GRAY_MODES[kind]
+    if array.ndim == 3 and kind == "u1" and array.shape[2] in _COLOUR_MODES and array.size:
+        return _COLOUR_MODES[array.shape[2]]
+    raise UnsupportedImageError(
+        f"an array of shape {array.shape} and type {array.dtype} is no image: give (height, "
+        "width) of uint8, uint16 or bool, or (height, width, 3 or 4) of uint8 (tensors: "
+        "channels first); store other arrays as array fields"
+    )
+
+
+def _array_of(image: Image.Image) -> Array:
+    """Return the pixels of a PIL image, in one of the shapes that `decode` promises."""
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("LA", "PA", "La", "RGBa"):
+        image = to_mode(image, "RGBA")
+    elif image.mode not in ("L", "P", "RGB", "RGBA", "CMYK"):
+        image = to_mode(image, "I;16" if image.mode.startswith("I;16") else "RGB")
+    return np.array(image)
+
+
+def _array_of_other(image: object) -> Array:
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+    if not isinstance(image, np.ndarray):
+        raise UnsupportedImageError(
+            f"a {type(image).__name__} is no image: give a PIL image, an array, a tensor or the "
+            "bytes of an image file"
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if _mode_of(image) == "1":
+        image = image.astype(np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+
+
+def to_array(image: ImageLike, mode: str | None = None) -> Array:
+    """Return anything image-like as an array.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
+        Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W), with C of 1, 3 or 4;
+        uint8, or without channels also uint16 and bool.
+    mode : str, optional
+        As for `decode`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As from `decode`; it may share the memory of `image`.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If an array has another shape or type: values are never rescaled silently.
+    InputError, LimitError, ConfigError
+        As for `decode`.
+    """
+    if isinstance(image, EncodedImage | bytes):
+        return _named(decode, image, mode)
+    if isinstance(image, Image.Image):
+        return _array_of(image if mode is None else to_mode(image, mode))
+    array = _array_of_other(image)
+    if mode is None or _mode_of(array) == mode:
+        return array
+    return _array_of(to_mode(Image.fromarray(array), mode))
+
+
+def to_pil(image: ImageLike, mode: str | None = None) -> Image.Image:
+    """Return anything image-like as a PIL image.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
+        As for `to_array`.
+    mode : str, optional
+        As for `decode`.
+
+    Raises
+    ------
+    InputError, UnsupportedImageError, LimitError, ConfigError
+        As for `to_array`.
+    """
+    if isinstance(image, EncodedImage | bytes):
+        return _named(decode_pil, image, mode)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(_array_of_other(image))
+    return image if mode is None else to_mode(image, mode)
+
+
+def _named(
+    function: Callable[[bytes, str | None], Result],
+    image: EncodedImage | bytes,
+    mode: str | None,
+) -> Result:
+    """Decode, and name the file in the error if it has a name."""
+    if isinstance(image, bytes):
+        return function(image, mode)
+    try:
+        return function(image.data, mode)
+    except InputError as error:
+        if not image.name:
+            raise
+        raise type(error)(f"{image.name}: {error}") from error
