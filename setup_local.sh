@@ -72,22 +72,25 @@ make_environment() {
   "$base" -m venv --clear "$env_dir"
 }
 
-# One line that says what is installed; equal to the one kept in the environment if nothing is to do.
-wanted_install() {
-  printf '%s [%s] %s\n' "$here" "$extras" "$(cksum <"$here/pyproject.toml")"
-}
-
 install_library() {
-  local done_file=$env_dir/.installed
-  if [[ -f $done_file && $(<"$done_file") == "$(wanted_install)" ]]; then
-    return
+  # The first line says which project is installed, the others name the extras.
+  local done_file=$env_dir/.installed project extra todo=""
+  project="$here $(cksum <"$here/pyproject.toml")"
+  if [[ ! -f $done_file || $(head -n 1 "$done_file") != "$project" ]]; then
+    rm -f -- "$done_file"
+    todo=yes
   fi
-  rm -f -- "$done_file"
+  for extra in ${extras//,/ }; do
+    grep -qxF -- "$extra" "$done_file" 2>/dev/null || todo=yes
+  done
+  [[ -n $todo ]] || return 0
+
   echo "Installing shardwright${extras:+[$extras]} (PyTorch alone is several GB: this can take minutes) ..."
   "$env_python" -m pip install --disable-pip-version-check --editable "$here${extras:+[$extras]}"
   (cd / && "$env_python" -c 'import datasets.base.errors') ||
     die "installed, but datasets.base cannot be imported; begin afresh: rm -r '$env_dir'"
-  wanted_install >"$done_file"
+  [[ -f $done_file ]] || echo "$project" >"$done_file"
+  [[ -z $extras ]] || tr , '\n' <<<"$extras" >>"$done_file"
 }
 
 env_python=$env_dir/bin/python
