@@ -15,7 +15,7 @@ into it in editable mode. A second run with nothing to do takes a moment only.
   --dev             also install what the tests and linters need
   --extras NAMES    also install these extras of pyproject.toml, comma-separated (e.g. bench,tf)
   --python PYTHON   the Python (3.11 or newer) to build the environment with;
-                    default: the first fitting one of python3, python3.13, python3.12, python3.11
+                    default: the first fitting one of python3, python3.14, python3.13, python3.12, python3.11
                     (an environment that is already there keeps its own)
   -h, --help        show this text
 
@@ -63,7 +63,7 @@ make_environment() {
   if [[ -n $python ]]; then
     base=$(find_python "$python")
   else
-    base=$(find_python python3 python3.13 python3.12 python3.11)
+    base=$(find_python python3 python3.14 python3.13 python3.12 python3.11)
   fi
   # Debian ships Python without ensurepip, and then leaves half an environment behind.
   "$base" -c 'import ensurepip, venv' 2>/dev/null ||
