@@ -15,7 +15,7 @@ from PIL import Image
 from datasets.base.errors import ConfigError, InputError, UnsupportedImageError
 from datasets.base.image_modes import to_mode
 from datasets.base.image_pillow import check_image, first_bytes, open_image
-from datasets.base.image_probe import Buffer, as_bytes, jpeg_header
+from datasets.base.image_probe import Buffer, as_bytes, is_png, jpeg_header, probe
 
 __all__ = ["Array", "EncodedImage", "ImageLike", "decode", "decode_pil", "to_array", "to_pil"]
 
@@ -117,6 +117,8 @@ def _upright(exif: Exif) -> bool:
 
 def _decode_other(data: bytes, mode: str | None, exif: Exif) -> Image.Image:
     """Decode with Pillow."""
+    if is_png(data):
+        probe(data)  # takes microseconds, and Pillow does not miss the end of a PNG
     image = open_image(data, load=True, upright=_upright(exif))
     return image if mode is None else to_mode(image, mode)
 

@@ -7,6 +7,8 @@ import os
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -19,6 +21,7 @@ __all__ = [
     "MAX_PIXELS",
     "check_image",
     "first_bytes",
+    "guarded",
     "open_image",
 ]
 
@@ -127,9 +130,31 @@ def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Ima
     LimitError
         If it has more than `MAX_PIXELS` pixels.
     """
+    with guarded(data):
+        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        check_image(image.height, image.width, image.mode)
+        if load:
+            image.load()
+        return ImageOps.exif_transpose(image) if upright else image
+
+
+@contextmanager
+def guarded(data: bytes) -> Iterator[None]:
+    """Have Pillow refuse truncated images in here, and turn its errors into ours.
+
+    Parameters
+    ----------
+    data : bytes
+        The image file that is worked on, for the message.
+
+    Raises
+    ------
+    InputError, UnsupportedImageError, LimitError
+        As `open_image`.
+    """
     try:
         with _strict:
-            return _open(data, load, upright)
+            yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitError(f"the image is too large: {error}") from error
     except InputError:
@@ -142,14 +167,6 @@ def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Ima
             f"the image is damaged or truncated ({type(error).__name__}: {error}): "
             f"{first_bytes(data)}"
         ) from error
-
-
-def _open(data: bytes, load: bool, upright: bool) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    check_image(image.height, image.width, image.mode)
-    if load:
-        image.load()
-    return ImageOps.exif_transpose(image) if upright else image
 
 
 def _not_read(data: bytes) -> InputError:

@@ -8,7 +8,7 @@ ends too early is found in both ways.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from datasets.base.errors import InputError, UnsupportedImageError
@@ -17,10 +17,11 @@ from datasets.base.image_pillow import (
     LARGE_PIXELS,
     check_image,
     first_bytes,
+    guarded,
     open_image,
 )
 
-__all__ = ["Buffer", "ImageInfo", "JpegHeader", "as_bytes", "jpeg_header", "probe"]
+__all__ = ["Buffer", "ImageInfo", "JpegHeader", "as_bytes", "is_png", "jpeg_header", "probe"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -106,11 +107,16 @@ def probe(data: Buffer) -> ImageInfo:
     data = as_bytes(data)
     if data.startswith(b"\xff\xd8"):
         info = _probe_jpeg(data)
-    elif data.startswith(_PNG_SIGNATURE):
+    elif is_png(data):
         info = _probe_png(data)
     else:
         info = None
     return info or _probe_pillow(data)
+
+
+def is_png(data: bytes) -> bool:
+    """Whether `data` begins as a PNG file does."""
+    return data.startswith(_PNG_SIGNATURE)
 
 
 def as_bytes(data: Buffer) -> bytes:
@@ -224,11 +230,12 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 
 
 def _probe_pillow(data: bytes) -> ImageInfo:
-    with open_image(data, load=True) as image:
+    with guarded(data), open_image(data, load=True) as image:
         extension = EXTENSIONS[str(image.format)]
+        info = _info(extension, image.height, image.width, image.mode)
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
-        return _info(extension, image.height, image.width, image.mode, _animated(frames))
+    return replace(info, warning=_animated(frames)) if frames > 1 else info
 
 
 def _animated(frames: int) -> str:

@@ -86,7 +86,7 @@ def _bilinear(array: Array, size: tuple[int, int]) -> Array:
     planes = array if array.ndim == 3 else array[:, :, None]
     if array.dtype == np.uint16:
         planes = planes.astype(np.float32)  # holds every 16-bit value exactly
-    planes = np.require(planes, requirements="CW")  # torch takes no other, or warns
+    planes = np.require(planes, requirements=["C", "W"])  # torch takes no other, or warns
     # (H, W, C) seen as a channels-last batch of one: nothing is moved, and torch has a fast way
     batch = torch.from_numpy(planes).permute(2, 0, 1)[None]
     result = torch.nn.functional.interpolate(
