@@ -1,1 +1,97 @@
 """Sources: what every input becomes before it is converted."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from datasets.base.errors import InputError
+from datasets.sources.source import Source
+
+__all__ = ["Source", "open_source"]
+
+_ACCEPTED = (
+    "give the path of a folder (class folders of images, a folder of images, or a converted "
+    "dataset), a dataset with __len__ and __getitem__ (torch, torchvision, ...), "
+    "a reader of this library, or a Source"
+)
+
+
+def open_source(input_data: Any) -> Source:
+    """Return the source that reads `input_data`.
+
+    Parameters
+    ----------
+    input_data : str, path-like, dataset, reader or Source
+        A folder of images, a converted dataset, or an object that gives
+        samples by number.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or if nothing in it can be read.
+
+    Examples
+    --------
+    >>> len(open_source([("a", 1), ("b", 0)]))
+    2
+    """
+    if isinstance(input_data, Source):
+        return input_data
+    if isinstance(input_data, (str, os.PathLike)):
+        return _open_path(os.path.expanduser(os.fsdecode(input_data)))
+    if _is_reader(input_data):
+        from datasets.sources.split import SplitSource  # only who needs it pays
+
+        return SplitSource(input_data.dataset_path, input_data.split)
+    _check_dataset(input_data)
+    from datasets.sources import torch_dataset  # torch is slow to import
+
+    if torch_dataset.is_folder_like(input_data):
+        return torch_dataset.FolderLikeSource(input_data)
+    return torch_dataset.DatasetSource(input_data)
+
+
+def _open_path(path: str) -> Source:
+    manifests = Path(path).glob("metadata/*.json")
+    if any(not manifest.name.startswith(".") for manifest in manifests):
+        from datasets.sources.split import SplitSource
+
+        return SplitSource(path)
+    from datasets.sources.folder import FolderSource
+
+    return FolderSource(path)
+
+
+def _is_reader(value: Any) -> bool:
+    """Tell whether a value is a reader of ours that changes nothing of what it reads."""
+    module = sys.modules.get("datasets.base.reader")  # not loaded: there cannot be one
+    if module is None or not isinstance(value, module.Reader):
+        return False
+    changes = ("transform", "target_transform", "transforms")
+    return all(getattr(value, name, None) is None for name in changes)
+
+
+def _is_iterable_style(value: Any) -> bool:
+    """Tell whether a value gives samples, but not by number."""
+    torch_data = sys.modules.get("torch.utils.data")
+    if torch_data is not None and isinstance(value, torch_data.IterableDataset):
+        return True  # it inherits a __getitem__ that only raises
+    by_number = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    return not by_number and (hasattr(value, "__iter__") or hasattr(value, "__getitem__"))
+
+
+def _check_dataset(value: Any) -> None:
+    """Raise `InputError` unless `value` gives samples by number."""
+    kind = type(value).__name__
+    if isinstance(value, type):
+        raise InputError(f"input_data is the class {value.__name__}, not a dataset; {_ACCEPTED}")
+    if _is_iterable_style(value):
+        raise InputError(
+            f"input_data is an iterable-style {kind}: samples are read by number, in any order; "
+            "give it __len__ and __getitem__, or convert list(input_data)"
+        )
+    # These have both methods too, but what one sample of them would be is a guess.
+    unclear = isinstance(value, (dict, tuple, bytes, bytearray)) or hasattr(value, "__array__")
+    if unclear or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+        raise InputError(f"input_data is of type {kind}; {_ACCEPTED}")

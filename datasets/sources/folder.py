@@ -31,6 +31,7 @@ __all__ = [
     "FileSource",
     "FolderSource",
     "PackedNames",
+    "checked_status",
     "is_image_start",
     "printable",
 ]
@@ -209,24 +210,36 @@ class _Listing:
 
 def _unreadable(path: bytes, reason: str) -> InputError:
     return InputError(
-        f"{printable(path)} cannot be read: {reason}; mend it, move it away, "
-        "or give it a name that begins with a dot"
+        f"{printable(path)} cannot be read: {reason}; mend it, move it away, or give it a name that begins with a dot"
     )
 
 
-def _status(entry: "os.DirEntry[bytes]") -> os.stat_result:
-    """Return what stat says of a file or folder that can be read; links are followed."""
+def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os.stat_result:
+    """Return what stat says of a file or folder; links are followed.
+
+    Parameters
+    ----------
+    path : bytes
+        The file or folder.
+    entry : os.DirEntry, optional
+        Its entry in the folder above, which may know already.
+
+    Raises
+    ------
+    InputError
+        If it is missing, neither a file nor a folder, or not allowed to be read.
+    """
     try:
-        status = entry.stat()
+        status = os.stat(path) if entry is None else entry.stat()
     except OSError as error:
-        reason = f"a link to {printable(os.readlink(entry.path))}, " if entry.is_symlink() else ""
-        raise _unreadable(entry.path, f"{reason}{error.strerror}") from error
+        link = f"a link to {printable(os.readlink(path))}, " if os.path.islink(path) else ""
+        raise _unreadable(path, f"{link}{error.strerror}") from error
     mode = status.st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise _unreadable(entry.path, "it is a FIFO, socket or device")
+        raise _unreadable(path, "it is a FIFO, socket or device")
     # The call is spared where everybody may read, as nearly always.
-    if mode & 0o444 != 0o444 and not os.access(entry.path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
-        raise _unreadable(entry.path, "permission denied")
+    if mode & 0o444 != 0o444 and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
+        raise _unreadable(path, "permission denied")
     return status
 
 
@@ -257,10 +270,7 @@ def _same_in_nfc(names: Iterable[bytes]) -> list[bytes]:
         text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape"))
         by_form.setdefault(text.encode("utf-8", "surrogateescape"), []).append(name)
     return sorted(
-        name
-        for form, same in by_form.items()
-        for name in same
-        if len(same) > 1 or (form not in odd and form in names)
+        name for form, same in by_form.items() for name in same if len(same) > 1 or (form not in odd and form in names)
     )
 
 
@@ -275,7 +285,7 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
                 if entry.name.startswith(b"."):
                     ignored["hidden"] += 1
                     continue
-                status = _status(entry)
+                status = checked_status(entry.path, entry)
                 if stat.S_ISDIR(status.st_mode):
                     (links if entry.is_symlink() else folders).append(entry.name)
                 elif _is_image(entry):
@@ -298,14 +308,6 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
     )
 
 
-def _identity(path: bytes) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from error
-    return status.st_dev, status.st_ino
-
-
 def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     """List the root (first) and all folders below it, each real folder once.
 
@@ -317,7 +319,8 @@ def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     folders, links = [b""], list[bytes]()
     while folders or links:
         path = folders.pop() if folders else heapq.heappop(links)
-        identity = _identity(os.path.join(root, path))
+        status = checked_status(os.path.join(root, path))
+        identity = (status.st_dev, status.st_ino)
         if identity in seen:
             ignored[f"link to a folder that is read already: {printable(path)}"] += 1
             continue
