@@ -21,7 +21,7 @@ from datasets.base.manifest import Manifest, StoredFile
 from datasets.base.storage import hash_file, mapped
 from datasets.base.values import npy_header
 
-__all__ = ["Ranges", "build_records", "index_dtype", "open_index"]
+__all__ = ["Ranges", "build_records", "check_file", "check_size", "index_dtype", "map_index", "open_index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,14 @@ def open_index(path: Path, manifest: Manifest) -> NDArray[Any]:
         If its size or hash is not the manifest's.
     """
     check_file(path, manifest.index)
+    return map_index(path, manifest)
+
+
+def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:
+    """Map an index that was checked before, for example in the process that started this one."""
     dtype = index_dtype(manifest.fields)
     header = npy_header_of(dtype, manifest.num_samples)
+    check_size(path, manifest.index)
     if len(header) + manifest.num_samples * dtype.itemsize != manifest.index.size:
         raise UnsafeDataError(f"{path}: {manifest.index.size} bytes are not {manifest.num_samples} records of {dtype}")
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.base import images
-from datasets.base.errors import InputError
+from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 
@@ -52,7 +52,7 @@ def pack_bytes(values: Sequence[Any], tags: Sequence[tuple[str, str]]) -> Packed
     """Lay byte strings end to end."""
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum([len(v) for v in values], out=offsets[1:])
-    data = np.frombuffer(b"".join(values) or bytearray(), dtype=np.uint8)
+    data = np.frombuffer(bytearray().join(values), dtype=np.uint8)
     return PackedBytes(data, offsets, tuple(tags))
 
 
@@ -237,7 +237,7 @@ def restore(field: Field, data: Any, output: str = "pil", mode: str | None = Non
         Pillow mode of images; ``None``: each its own.
     """
     if field.compression:
-        data = zlib.decompress(data)
+        data = decompress(field, data)
     if field.kind == "bytes" or (output == "bytes" and not field.is_scalar):
         return bytes(data)
     if field.kind == "text":
@@ -250,12 +250,25 @@ def restore(field: Field, data: Any, output: str = "pil", mode: str | None = Non
     return restore_array(field, array, output, mode)
 
 
+def decompress(field: Field, data: Any) -> bytes:
+    """Return the `field.nbytes` bytes of a compressed value, and never more."""
+    try:
+        inflated = zlib.decompressobj().decompress(data, field.nbytes + 1)
+    except zlib.error as error:
+        raise CorruptShardError(f"field {field.name!r}: {error}") from error
+    if len(inflated) != field.nbytes:
+        raise CorruptShardError(f"field {field.name!r}: a value inflates to {len(inflated)} bytes, not {field.nbytes}")
+    return inflated
+
+
 def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:
     """Turn one fixed-size value into what `output` asks for, without a copy where possible."""
     if not field.is_image:
         return torch.from_numpy(array) if output == "tensor" else array
     if field.layout == "CHW" and array.ndim == 3:
         array = array.transpose(1, 2, 0)
+    if output == "pil" and array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
     if mode not in (None, field.mode) and field.kind == "image":
         array = np.asarray(images.to_mode(images.to_pil(array), cast("str", mode)))
     return _pixels_as(field, array, output)

@@ -1,0 +1,332 @@
+"""Plan, shard, publish: how files come to be on disk, whole or not at all.
+
+The order of events, each durable before the next begins:
+
+1. ``metadata/.<split>.plan.json``: what will be converted, and how.
+2. Per shard: its files are written in a hidden folder under ``data/``, hashed,
+   fsynced, renamed to their names; the folder is fsynced; then its part,
+   ``metadata/.<split>.part-00000``: files, hashes and index records.
+3. When all parts are there: the index, further files, and last the manifest.
+
+A name without a leading dot is therefore never given to half of a file. A
+killed run leaves parts; the next one keeps the shards whose parts, sizes and
+hashes hold. A lock keeps other writers out before they touch anything.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from datasets.base.errors import LockedError, StorageError
+from datasets.base.manifest import Shard, StoredFile
+from datasets.base.storage import hash_file
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+EXCLUSIVE = ".exclusive"
+
+__all__ = [
+    "Part",
+    "SplitPaths",
+    "publish_file",
+    "publish_shard",
+    "split_lock",
+    "storage_errors",
+    "sync_folder",
+    "take_lock",
+    "write_file",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPaths:
+    """Where everything of one split lies."""
+
+    root: Path
+    split: str
+
+    @property
+    def data(self) -> Path:
+        """The folder of the shards."""
+        return self.root / "data"
+
+    @property
+    def metadata(self) -> Path:
+        """The folder of manifest and index."""
+        return self.root / "metadata"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest, published last."""
+        return self.metadata / f"{self.split}.json"
+
+    @property
+    def index(self) -> Path:
+        """The byte-range index."""
+        return self.metadata / f"{self.split}.index.npy"
+
+    @property
+    def skipped(self) -> Path:
+        """The list of what was left out, if anything was."""
+        return self.metadata / f"{self.split}.skipped.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        """The plan of a conversion under way."""
+        return self.metadata / f".{self.split}.plan.json"
+
+    def part(self, shard: int) -> Path:
+        """The record of a finished shard."""
+        return self.metadata / f".{self.split}.part-{shard:05d}"
+
+    def lock(self, rank: int) -> Path:
+        """The lock of a rank."""
+        return self.metadata / f".{self.split}.lock-{rank}"
+
+    def work_folder(self, shard_name: str) -> Path:
+        """The hidden folder in which a shard is written."""
+        return self.data / f".{shard_name}.tmp"
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into `StorageError` with the path and the room left."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno is None:  # raised by a format's library or by a dataset, not by the system
+            raise
+        room = ""
+        with contextlib.suppress(OSError):
+            room = f" ({shutil.disk_usage(path.parent).free:,} bytes free)"
+        raise StorageError(
+            f"{path}: {error.strerror or error}{room}; make room or mend the file system, "
+            "then run the same conversion again: it goes on from the last finished shard"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    if os.name == "nt":  # folders cannot be opened there; NTFS journals names itself
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_file(path: Path, write: Callable[[Any], None]) -> StoredFile:
+    """Write a file under a temporary name, make it durable, then give it its name.
+
+    Parameters
+    ----------
+    path : Path
+    write : callable
+        Gets a binary file that takes ``write(bytes)``.
+
+    Returns
+    -------
+    StoredFile
+        Its size and hash.
+
+    Raises
+    ------
+    StorageError
+        If the file system fails; no file is left.
+    """
+    temporary = path.with_name(f".{path.name}.tmp" if not path.name.startswith(".") else f"{path.name}.tmp")
+    with storage_errors(path):
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            stored = StoredFile(path.name.lstrip("."), temporary.stat().st_size, hash_file(temporary))
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+    return stored
+
+
+def publish_file(path: Path, content: bytes) -> StoredFile:
+    """Write `content` as `write_file` does."""
+    return write_file(path, lambda file: file.write(content))
+
+
+def publish_shard(folder: Path, target: Path) -> tuple[StoredFile, ...]:
+    """Hash a finished shard's files, make them durable and move them to `target`."""
+    stored = []
+    with storage_errors(target / folder.name):
+        for path in sorted(folder.iterdir()):
+            sync_file(path)
+            stored.append(StoredFile(path.name, path.stat().st_size, hash_file(path)))
+        for file in stored:
+            (folder / file.name).replace(target / file.name)
+        folder.rmdir()
+        sync_folder(target)
+    return tuple(stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is known of a finished shard.
+
+    Parameters
+    ----------
+    shard : Shard
+    field_files : dict of str to int
+        Which of the files holds which field.
+    modes : dict of str to dict
+        Image field: Pillow mode to count.
+    skipped : list of dict
+        Samples left out: index, name and reason.
+    extra : tuple of StoredFile
+        Further files of the shard under ``metadata/``.
+    """
+
+    shard: Shard
+    field_files: dict[str, int]
+    modes: dict[str, dict[str, int]]
+    skipped: list[dict[str, Any]]
+    extra: tuple[StoredFile, ...] = ()
+
+    def write(self, path: Path, records: NDArray[Any]) -> None:
+        """Publish the part with its index records behind it."""
+        body = records.tobytes()
+        head = asdict(self) | {"records_xxh3": xxhash.xxh3_64_hexdigest(body)}
+        publish_file(path, json.dumps(head).encode() + b"\n" + body)
+
+    @classmethod
+    def read(cls, path: Path, dtype: np.dtype[Any]) -> tuple["Part", NDArray[Any]] | None:
+        """Read a part; ``None`` if there is none or it does not hold."""
+        try:
+            head, _, body = path.read_bytes().partition(b"\n")
+            values = json.loads(head)
+            if values.pop("records_xxh3") != xxhash.xxh3_64_hexdigest(body):
+                return None
+            files = tuple(StoredFile(**f) for f in values["shard"]["files"])
+            values["shard"] = Shard(values["shard"]["num_samples"], files)
+            values["extra"] = tuple(StoredFile(**f) for f in values["extra"])
+            return cls(**values), np.frombuffer(body, dtype)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def holds(self, data: Path) -> bool:
+        """Whether the shard's files are there, with their sizes and hashes."""
+        paths = [data / f.name for f in self.shard.files]
+        sizes = [p.stat().st_size if p.is_file() else -1 for p in paths]
+        return sizes == [f.size for f in self.shard.files] and all(
+            hash_file(p) == f.xxh3 for p, f in zip(paths, self.shard.files, strict=True)
+        )
+
+
+@contextlib.contextmanager
+def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
+    """Hold rank `rank`'s right to write a split.
+
+    The lock belongs to the process: it ends with it, however it ends. Locks of
+    other ranks of the same job live beside it; any held lock of a job of
+    another world size keeps this one out.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it; the message says which.
+    """
+    path = paths.lock(rank)
+    with storage_errors(path):
+        paths.metadata.mkdir(parents=True, exist_ok=True)
+        paths.data.mkdir(exist_ok=True)
+        file = take_lock(path)
+    try:
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "world": world}))
+        file.flush()
+        for other in sorted(paths.metadata.glob(f".{paths.split}.lock-*")):
+            if other != Path(file.name) and _owner(other).get("world", world) != world and _is_held(other):
+                raise _locked(other)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            Path(file.name).unlink()
+        file.close()
+
+
+def take_lock(path: Path) -> Any:
+    if fcntl is None:
+        return _take_exclusive(path)
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise _locked(path) from None
+        except OSError:  # no locks on this file system (ENOLCK, EOPNOTSUPP)
+            file.close()
+            return _take_exclusive(path)
+        # A holder that ended between open and flock has deleted this very file.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
+
+
+def _take_exclusive(path: Path) -> Any:
+    """Lock by the creation of a file, where flock does not exist; a dead owner's must be deleted by hand."""
+    exclusive = path.with_name(path.name + EXCLUSIVE)
+    try:
+        return exclusive.open("x+")
+    except FileExistsError:
+        raise _locked(exclusive, f"; if that process is dead, delete {exclusive}") from None
+
+
+def _is_held(path: Path) -> bool:
+    if fcntl is None or path.name.endswith(EXCLUSIVE):
+        return True
+    try:
+        with path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    try:
+        owner = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _locked(path: Path, mend: str = "") -> LockedError:
+    owner = _owner(path)
+    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+    return LockedError(f"{path} is held: {who} is writing this split; wait until it ends{mend}")

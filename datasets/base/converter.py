@@ -1,0 +1,434 @@
+"""Converter: the contract of a format for writing.
+
+A format writes one shard as a standard file of its ecosystem and says, in its
+reader, where in that file each sample's bytes lie. Everything else is here and
+the same for all formats: input, worker processes, shard edges, crash safety,
+resume, ranks, index, checks.
+
+A new format derives from one of
+
+`ConverterFixedSize`
+    All values of a field have one dtype and shape. It implements
+    ``_init_arrays(path, num_samples, fields)``: a context manager that gives
+    one writable array of shape (num_samples, *field.shape) per field name.
+`ConverterFlexibleSize`
+    Values of any size. It implements ``_open_shard(path, fields)``: a context
+    manager for one open shard; and ``_write_data_to_disk(shard, batch)``,
+    called once per batch, so that memory is bounded by a batch.
+
+Either may override ``_custom_collate_fn(batch)``, which runs in the worker
+processes: it gets the samples as dicts of raw values and returns one column per
+field. Whatever it makes of the samples is what is stored.
+
+Hooks get everything as arguments and keep no state. What a shard holds must
+depend on the samples alone, never on the size of batches. After a shard is
+written, every value is read back at the place where the reader's ``_locate``
+found it and its hash is compared with that of the value that went in, so a
+format that clips, shifts or reorders fails here and not in training.
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from datasets.base import images
+from datasets.base.commit import SplitPaths, split_lock
+from datasets.base.distributed import rank_and_world
+from datasets.base.errors import ConfigError, InputError, ShardwrightError
+from datasets.base.fields import Field, check_fields
+from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
+from datasets.base.options import check_choice, check_output, check_shape, check_whole
+from datasets.base.pipeline import Batch
+from datasets.base.plan import Plan, agree_on_plan
+from datasets.base.publish import finished, publish_when_complete, staging_paths
+from datasets.base.values import Column, infer_field, pack
+from datasets.base.write import ShardWriter, write_shards
+from datasets.sources import open_source
+
+__all__ = ["Converter", "ConverterFixedSize", "ConverterFlexibleSize"]
+
+
+class Converter(ABC):
+    """Turns an input into the shards of one split.
+
+    Parameters
+    ----------
+    input_data : path, Dataset or Source
+        A folder of class folders, any map-style ``torch.utils.data.Dataset``,
+        or the path or reader of a converted split.
+    output_path : path
+        Folder of the converted splits; made if missing.
+    images_per_file : int
+        Samples per shard.
+    batch_size : int
+        Samples that a worker process packs at a time; bounds memory, changes no byte.
+    num_workers : int
+        Worker processes; 0 reads in this one. Changes no byte.
+    split : str
+        Name of the split: ``train``, ``validation``, ``test``, ...
+    fields : sequence of Field, optional
+        How to store fields that should not be inferred from the first sample.
+    encoding : {"png", "jpeg", "webp"}
+        For images that have no source bytes. Masks are always PNG.
+    quality : int, optional
+        1 to 100, of ``"jpeg"`` and ``"webp"``.
+    on_error : {"raise", "skip"}
+        What to do about a sample that cannot be converted. Skipped ones are
+        listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
+    max_skipped : int, optional
+        More skipped samples than this are an error.
+    overwrite : bool
+        Replace a converted split: the new one is written aside, then swapped in.
+    dist : bool
+        Share the work among the ranks of ``torch.distributed`` or of the launcher.
+    rank, num_replicas : int, optional
+        This process's rank and the number of ranks, instead.
+    wait : bool
+        Whether `convert` waits until all ranks are done.
+    progress : bool, optional
+        Progress bar; by default only on a terminal.
+
+    Raises
+    ------
+    ConfigError, InputError, OutputExistsError
+        If an argument is wrong, before anything is written.
+    """
+
+    format_name: ClassVar[str]
+    fixed_size: ClassVar[bool]
+
+    def __init__(
+        self,
+        input_data: Any,
+        output_path: str | Path,
+        images_per_file: int = 1000,
+        batch_size: int = 100,
+        num_workers: int = 4,
+        *,
+        split: str = "train",
+        fields: Sequence[Field] = (),
+        encoding: Literal["png", "jpeg", "webp"] = "png",
+        quality: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_skipped: int | None = None,
+        overwrite: bool = False,
+        dist: bool = False,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        wait: bool = True,
+        progress: bool | None = None,
+    ) -> None:
+        self.images_per_file = check_whole("images_per_file", images_per_file, 1)
+        self.batch_size = check_whole("batch_size", batch_size, 1)
+        self.num_workers = check_whole("num_workers", num_workers, 0)
+        if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
+            raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+        self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
+        self.quality = self._check_quality(quality)
+        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
+        self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
+        self.overwrite, self.wait, self.progress = overwrite, wait, progress
+        self.rank, self.world = rank_and_world(dist, rank, num_replicas)
+        self.given_fields = {f.name: f for f in fields}
+        output = Path(output_path).absolute()
+        check_output(output, input_data)
+        self.source = open_source(input_data)
+        if not len(self.source):
+            raise InputError("input_data has no samples; there is nothing to convert")
+        self.paths = SplitPaths(output, split)
+
+    def _check_quality(self, quality: int | None) -> int | None:
+        if quality is None:
+            return None
+        if self.encoding == "png":
+            raise ConfigError(f"quality={quality!r} has no meaning for png, which is lossless; leave it out")
+        if check_whole("quality", quality, 1) > 100:
+            raise ConfigError(f"quality={quality!r} must be at most 100")
+        return quality
+
+    def convert(self) -> Manifest | None:
+        """Write this rank's shards and publish the split when all are there.
+
+        A conversion that was killed goes on where it stopped when the same call
+        is made again, with any number of workers or ranks. A split that is
+        already complete is left as it is.
+
+        Returns
+        -------
+        Manifest
+            Of the published split; ``None`` if other ranks are still at work
+            and ``wait`` is false.
+
+        Raises
+        ------
+        InputError
+            If a sample cannot be converted; the message names it.
+        PlanMismatchError
+            If the split was begun with other input or options.
+        LockedError
+            If another process writes the same split.
+        StorageError
+            If the disk fails or is full; run again when there is room.
+        """
+        fields = self._fields()
+        plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
+        with split_lock(self.paths, self.rank, self.world):
+            target = self._target(plan)
+            if not finished(target, plan):
+                target.metadata.mkdir(parents=True, exist_ok=True)
+                target.data.mkdir(exist_ok=True)
+                agree_on_plan(target, plan, self.rank)
+                write_shards(self._writer(target, plan), self.rank, self.world)
+            return publish_when_complete(self.paths, target, plan, wait=self.wait)
+
+    def _target(self, plan: Plan) -> SplitPaths:
+        """Return where to write: aside, if a split is to be replaced."""
+        if not self.overwrite:
+            return self.paths
+        staging = staging_paths(self.paths)
+        begun = Plan.read(staging.plan)
+        if self.rank == 0 and begun is not None and begun != plan:
+            shutil.rmtree(staging.root)
+        return staging
+
+    def _writer(self, target: SplitPaths, plan: Plan) -> ShardWriter:
+        return ShardWriter(
+            paths=target,
+            plan=plan,
+            source=self.source,
+            collate=self._custom_collate_fn_with(plan.fields),
+            write=self._write_shard,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            max_skipped=self.max_skipped,
+            progress=self.progress,
+        )
+
+    def _custom_collate_fn_with(self, fields: tuple[Field, ...]) -> Any:
+        """Return the hook, bound to a converter that knows the fields and carries no input."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__, source=None, fields=fields)
+        return bound._custom_collate_fn
+
+    def _options(self) -> dict[str, Any]:
+        """Return what decides about the bytes on disk, as JSON values."""
+        return {
+            "images_per_file": self.images_per_file,
+            "encoding": self.encoding,
+            "quality": self.quality,
+            "on_error": self.on_error,
+        }
+
+    def _fields(self) -> tuple[Field, ...]:
+        """Return how each field is stored: as given, as the source knows, or as the first sample shows."""
+        sample = self._first_sample()
+        known = {**self.source.fields, **self.given_fields}
+        unknown = self.given_fields.keys() - sample.keys()
+        if unknown:
+            raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
+        fields = tuple(
+            self._stored_field(known.get(name) or infer_field(name, value), value) for name, value in sample.items()
+        )
+        check_fields(fields)
+        return fields
+
+    def _first_sample(self) -> dict[str, Any]:
+        for index in range(len(self.source)):
+            try:
+                sample = self.source[index]
+                [infer_field(name, value) for name, value in sample.items()]
+            except (Exception, SystemExit) as error:
+                if self.on_error == "skip":
+                    continue
+                reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
+                raise InputError(f"{self.source.name(index)}: {reason}; mend or remove it, or pass on_error='skip'") from error
+            return sample
+        raise InputError("no sample of input_data can be read; nothing was written")
+
+    def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
+        """Pack samples into one column per field; runs in the worker processes.
+
+        Parameters
+        ----------
+        batch : list of dict
+            Raw values by field name, as the source gave them.
+
+        Returns
+        -------
+        mapping of str to ndarray or PackedBytes
+        """
+        fields: tuple[Field, ...] = self.fields  # type: ignore[attr-defined]
+        for sample in batch:
+            if sample.keys() != {f.name for f in fields}:
+                raise InputError(f"the sample has the fields {sorted(sample)}, others have {sorted(f.name for f in fields)}")
+        return {f.name: pack(f, [s[f.name] for s in batch], self.encoding, self.quality) for f in fields}
+
+    @abstractmethod
+    def _stored_field(self, field: Field, value: Any) -> Field:
+        """Return the field as this kind of format stores it, given its first value."""
+
+    @abstractmethod
+    def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
+        """Write the samples of all `batches` to one shard."""
+
+    @classmethod
+    def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
+        """Return files for other tools that belong to one shard: name under ``metadata/`` to content."""
+        return {}
+
+    @classmethod
+    def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
+        """Return files for other tools that belong to the whole split, as `_shard_extras`."""
+        return {}
+
+
+class ConverterFixedSize(Converter):
+    """A converter whose fields all have one dtype and shape; images are decoded and resized.
+
+    Parameters
+    ----------
+    shape : (int, int) or None
+        Height and width of all images; ``None`` takes those of the first and
+        demands the same of all others.
+    im_mode : {"RGB", "L", "RGBA", "I;16"}
+        Pillow mode of all images.
+    layout : {"NHWC", "NCHW"}
+        Order of the axes on disk.
+    **options
+        As `Converter`.
+    """
+
+    fixed_size = True
+
+    def __init__(
+        self,
+        input_data: Any,
+        output_path: str | Path,
+        images_per_file: int = 1000,
+        batch_size: int = 100,
+        num_workers: int = 4,
+        shape: tuple[int, int] | None = (224, 224),
+        im_mode: str = "RGB",
+        *,
+        layout: Literal["NHWC", "NCHW"] = "NHWC",
+        **options: Any,
+    ) -> None:
+        self.shape = check_shape(shape)
+        self.im_mode = check_choice("im_mode", im_mode, images.MODES)
+        self.layout = check_choice("layout", layout, ("NHWC", "NCHW"))
+        super().__init__(input_data, output_path, images_per_file, batch_size, num_workers, **options)
+
+    def _options(self) -> dict[str, Any]:
+        shape = None if self.shape is None else list(self.shape)
+        return super()._options() | {"shape": shape, "im_mode": self.im_mode, "layout": self.layout}
+
+    def _stored_field(self, field: Field, value: Any) -> Field:
+        if field.is_image:
+            return self._stored_image(field, value)
+        if field.is_fixed:
+            return field
+        if field.kind == "array":
+            return replace(infer_field(field.name, np.asarray(value)), kind="array")
+        raise ConfigError(
+            f"field {field.name!r} ({field.kind}) has values of different sizes, which {self.format_name} "
+            "does not store; choose parquet, pyarrow_ipc or tar, or leave the field out"
+        )
+
+    def _stored_image(self, field: Field, value: Any) -> Field:
+        first = images.to_array(value, self.im_mode if field.kind == "image" else None)
+        height, width = self.shape or first.shape[:2]
+        if field.kind == "mask":
+            return field.fixed(first.dtype.str, (height, width, *first.shape[2:]))
+        channels = 1 if first.ndim == 2 else first.shape[2]
+        nchw = self.layout == "NCHW"
+        shape = (channels, height, width) if nchw else (height, width, channels)
+        return field.fixed(first.dtype.str, shape, mode=self.im_mode, layout="CHW" if nchw else "HWC")
+
+    def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
+        row = 0
+        with self._init_arrays(path, num_samples, fields) as arrays:
+            for batch in batches:
+                for name, column in batch.columns.items():
+                    arrays[name][row : row + len(batch)] = column
+                row += len(batch)
+            if row != num_samples:
+                self._write_shorter(path, arrays, row, fields)
+        if row != num_samples:
+            _replace_by_shorter(path.parent)
+
+    def _write_shorter(self, path: Path, arrays: Mapping[str, Any], rows: int, fields: tuple[Field, ...]) -> None:
+        """Write the first `rows` samples anew, since the others were skipped and a shard's length is fixed."""
+        (path.parent / "shorter").mkdir()
+        with self._init_arrays(path.parent / "shorter" / path.name, rows, fields) as shorter:
+            for start in range(0, rows, self.batch_size):
+                for name, array in arrays.items():
+                    shorter[name][start : start + self.batch_size] = array[start : min(start + self.batch_size, rows)]
+
+    @abstractmethod
+    def _init_arrays(
+        self, path: Path, num_samples: int, fields: tuple[Field, ...]
+    ) -> AbstractContextManager[Mapping[str, Any]]:
+        """Make the file or files of one shard.
+
+        Parameters
+        ----------
+        path : Path
+            The shard's file; a format of several files derives their names from it.
+        num_samples : int
+            Length of the first axis of every array.
+        fields : tuple of Field
+            All fields, scalars too; each has a dtype and a shape.
+
+        Returns
+        -------
+        context manager of a mapping of str to array
+            Each takes and gives slices of its first axis.
+        """
+
+
+def _replace_by_shorter(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    for path in (folder / "shorter").iterdir():
+        path.rename(folder / path.name)
+    (folder / "shorter").rmdir()
+
+
+class ConverterFlexibleSize(Converter):
+    """A converter whose values may have any size; images keep their own bytes."""
+
+    fixed_size = False
+
+    def __init__(
+        self,
+        input_data: Any,
+        output_path: str | Path,
+        images_per_file: int = 1000,
+        batch_size: int = 32,
+        num_workers: int = 4,
+        **options: Any,
+    ) -> None:
+        super().__init__(input_data, output_path, images_per_file, batch_size, num_workers, **options)
+
+    def _stored_field(self, field: Field, value: Any) -> Field:
+        return field
+
+    def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
+        with self._open_shard(path, fields) as shard:
+            for batch in batches:
+                self._write_data_to_disk(shard, batch)
+
+    @abstractmethod
+    def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> AbstractContextManager[Any]:
+        """Open one shard for writing; the end of the context finishes it."""
+
+    @abstractmethod
+    def _write_data_to_disk(self, shard: Any, batch: Batch) -> None:
+        """Append a batch to what `_open_shard` gave."""

@@ -1,0 +1,161 @@
+"""The table of formats: lazy, and open to plug-ins.
+
+A format is one record. Its classes are named, not imported, so that the table
+costs nothing and a missing library matters only to who uses it. Other
+distributions add records through the entry point group ``shardwright.formats``;
+an entry point names a `Format`.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from datasets.base.commit import SplitPaths
+from datasets.base.errors import ConfigError
+
+__all__ = ["Format", "format_names", "get_format", "open_reader", "register"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Parameters
+    ----------
+    name : str
+        What users type, for example ``"parquet"``.
+    suffix : str
+        Of its shards, for example ``".parquet"``.
+    converter, reader : str
+        ``"module:class"``.
+    summary : str
+        One line for ``shardwright formats``.
+    extra : str
+        The extra of the distribution that installs its library, if it has one.
+    """
+
+    name: str
+    suffix: str
+    converter: str
+    reader: str
+    summary: str = ""
+    extra: str = ""
+
+    def load_converter(self) -> Any:
+        """Import and return the converter class."""
+        return self._load(self.converter)
+
+    def load_reader(self) -> Any:
+        """Import and return the reader class."""
+        return self._load(self.reader)
+
+    def _load(self, target: str) -> Any:
+        module, _, name = target.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"format {self.name!r} needs {error.name}, which is not installed: pip install {self.extra or error.name}"
+            ) from error
+
+
+_FORMATS: dict[str, Format] = {}
+
+
+def register(record: Format) -> None:
+    """Add a format to the table, or replace the one of the same name."""
+    _FORMATS[record.name] = record
+
+
+for _record in (
+    Format(
+        "memmap",
+        ".npy",
+        "datasets.memmap.memmap_converter:MemmapConverter",
+        "datasets.memmap.memmap_reader:MemmapReader",
+        "NumPy .npy files, one per field: decoded pixels of one size, opened by np.load",
+    ),
+    Format(
+        "hdf5",
+        ".h5",
+        "datasets.hdf5.hdf5_converter:HDF5Converter",
+        "datasets.hdf5.hdf5_reader:HDF5Reader",
+        "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
+        "h5py",
+    ),
+    Format(
+        "parquet",
+        ".parquet",
+        "datasets.parquet.parquet_converter:ParquetConverter",
+        "datasets.parquet.parquet_reader:ParquetReader",
+        "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
+        "pyarrow",
+    ),
+    Format(
+        "pyarrow_ipc",
+        ".arrow",
+        "datasets.pyarrow_ipc.pyarrow_ipc_converter:IpcConverter",
+        "datasets.pyarrow_ipc.pyarrow_ipc_reader:IpcReader",
+        "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
+        "pyarrow",
+    ),
+    Format(
+        "tar",
+        ".tar",
+        "datasets.tar.tar_converter:TarConverter",
+        "datasets.tar.tar_reader:TarReader",
+        "tar files: original image bytes, opened by tar, webdataset, DALI",
+    ),
+):
+    register(_record)
+
+
+def format_names() -> list[str]:
+    """Return the names of all formats, those of plug-ins included, sorted."""
+    _load_plugins()
+    return sorted(_FORMATS)
+
+
+def get_format(name: str) -> Format:
+    """Return a format by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message lists those there are.
+    """
+    if name not in _FORMATS:
+        _load_plugins()
+    if name not in _FORMATS:
+        raise ConfigError(f"unknown format {name!r}; the formats are {', '.join(format_names())}")
+    return _FORMATS[name]
+
+
+def _load_plugins() -> None:
+    for point in entry_points(group="shardwright.formats"):
+        if point.name not in _FORMATS:
+            register(point.load())
+
+
+def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Any:
+    """Open a converted split with the reader of its format.
+
+    Parameters
+    ----------
+    dataset_path : path
+        The converter's ``output_path``.
+    split : str
+    **options
+        Passed to the reader, for example ``output="tensor"``.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If the split was not published.
+    """
+    from datasets.base.publish import load_manifest  # which needs this table
+
+    manifest = load_manifest(SplitPaths(Path(dataset_path), split))
+    return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)

@@ -1,0 +1,180 @@
+"""From a source to columns: the DataLoader that reads, encodes and packs samples.
+
+Batches are cut at the edges of shards, so one DataLoader runs across all shards
+of a process and its workers never idle at an edge. What goes wrong with one
+sample travels as a `Failure` beside the good ones, so that the process that
+writes decides what becomes of it.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from datasets.base.errors import ConfigError, InputError, ShardwrightError
+from datasets.base.images import EncodedImage
+from datasets.base.values import Column, PackedBytes, take
+from datasets.sources.source import Source
+
+__all__ = ["Batch", "Failure", "Loaded", "load_batches", "shard_batches"]
+
+Collate = Callable[[list[dict[str, Any]]], Mapping[str, Column]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples on their way to disk; ``batch["image"]`` is the column of a field.
+
+    Parameters
+    ----------
+    indices : int64, shape (N,)
+        Number of each sample in the input.
+    columns : mapping of str to ndarray or PackedBytes
+        Fixed-size fields have shape (N, ...), others are packed bytes.
+    """
+
+    indices: NDArray[np.int64]
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def slice(self, start: int, stop: int) -> "Batch":
+        """Return samples `start` to `stop`, without a copy."""
+        return Batch(self.indices[start:stop], {k: take(c, start, stop) for k, c in self.columns.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sample that could not be read or encoded, and why."""
+
+    index: int
+    reason: str
+    sha256: str = ""
+    cause: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a DataLoader worker hands over for one list of sample numbers."""
+
+    indices: Any
+    columns: dict[str, Any]
+    failures: list[Failure]
+
+    def batch(self) -> Batch:
+        """Return the good samples, as NumPy arrays."""
+        columns = {k: _each(c, lambda t: t.numpy() if isinstance(t, torch.Tensor) else t) for k, c in self.columns.items()}
+        return Batch(np.asarray(self.indices), columns)
+
+
+class _Samples(Dataset[tuple[int, Any]]):
+    """A source as the DataLoader wants it: exceptions become values."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        try:
+            return index, self.source[index]
+        # A dataset may raise anything, SystemExit too; none of it may end a worker silently.
+        except (Exception, SystemExit, GeneratorExit) as error:
+            return index, _failure(index, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _CollateSamples:
+    """Split good samples from failures, and pack the good ones."""
+
+    collate: Collate
+
+    def __call__(self, items: list[tuple[int, Any]]) -> Loaded:
+        failures = [value for _, value in items if isinstance(value, Failure)]
+        good = [item for item in items if not isinstance(item[1], Failure)]
+        columns, good, bad = self._pack(good)
+        if get_worker_info() is not None:  # tensors travel through shared memory, arrays through a pipe
+            columns = {k: _each(c, _to_tensor) for k, c in columns.items()}
+        return Loaded([index for index, _ in good], columns, sorted(failures + bad, key=lambda f: f.index))
+
+    def _pack(self, good: list[tuple[int, Any]]) -> tuple[dict[str, Column], list[tuple[int, Any]], list[Failure]]:
+        if not good:
+            return {}, [], []
+        try:
+            return dict(self.collate([sample for _, sample in good])), good, []
+        except Exception:
+            # The hook takes a whole batch: find out whose fault it was, one by one.
+            bad = [f for f in (self._try(*item) for item in good) if f is not None]
+            if not bad:
+                raise
+        indices = {f.index for f in bad}
+        columns, good, more = self._pack([item for item in good if item[0] not in indices])
+        return columns, good, bad + more
+
+    def _try(self, index: int, sample: Any) -> Failure | None:
+        try:
+            self.collate([sample])
+        except Exception as error:
+            return _failure(index, error, sample)
+        return None
+
+
+def _to_tensor(array: Any) -> Any:
+    return torch.from_numpy(array) if array.flags.writeable else torch.from_numpy(array.copy())
+
+
+def _each(column: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(column, PackedBytes):
+        return PackedBytes(change(column.data), change(column.offsets), column.tags)
+    return change(column)
+
+
+def _failure(index: int, error: BaseException, sample: Any = None) -> Failure:
+    reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
+    encoded = [v for v in sample.values() if isinstance(v, EncodedImage)] if isinstance(sample, dict) else []
+    sha256 = hashlib.sha256(encoded[0].data).hexdigest() if encoded else ""
+    # A cause that may not survive the way from another process stays behind; its text is in the reason.
+    travels = isinstance(error, ShardwrightError) or type(error).__module__ == "builtins"
+    return Failure(index, reason, sha256, error if travels else None)
+
+
+def shard_batches(shards: Iterable[int], num_samples: int, per_shard: int, batch_size: int) -> Iterator[list[int]]:
+    """Yield lists of sample numbers, none of which crosses the edge of a shard."""
+    for shard in shards:
+        stop = min((shard + 1) * per_shard, num_samples)
+        for start in range(shard * per_shard, stop, batch_size):
+            yield list(range(start, min(start + batch_size, stop)))
+
+
+def load_batches(source: Source, batches: Sequence[list[int]], collate: Collate, num_workers: int) -> Iterator[Loaded]:
+    """Read and pack `batches` of sample numbers, in order, in `num_workers` processes."""
+    loader = DataLoader(
+        _Samples(source),
+        batch_sampler=batches,
+        num_workers=min(num_workers, len(batches)),
+        collate_fn=_CollateSamples(collate),
+    )
+    try:
+        yield from loader
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        if "pickle" not in str(error).lower():
+            raise
+        raise ConfigError(
+            f"the input cannot be sent to worker processes ({error}); define its functions at the "
+            "top of a module, or pass num_workers=0"
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"a worker process died ({error}); when memory ran out use a smaller batch_size or fewer "
+            "num_workers, then run the same conversion again: it goes on from the last finished shard"
+        ) from error

@@ -1,0 +1,299 @@
+"""Reader: the contract of a format for reading, and everything it gets for free.
+
+A format says where in one shard each stored value lies: ``_locate(path,
+fields)``. That is asked once, when the shard is written, and kept in the index.
+Reading is then the same for all formats: index record, `os.pread`, check,
+decode. No library of the format is imported and no shard is mapped into memory,
+so a reader is safe in threads and under fork, spawn and forkserver, and a file
+that was cut raises an error instead of ending the process.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from datasets.base import images
+from datasets.base.batches import Columns, read_columns
+from datasets.base.commit import SplitPaths
+from datasets.base.errors import ConfigError
+from datasets.base.fields import Field
+from datasets.base.index import Ranges, map_index, open_index
+from datasets.base.manifest import Manifest
+from datasets.base.options import check_choice
+from datasets.base.publish import check_split_files, load_manifest
+from datasets.base.storage import FileCache
+from datasets.base.values import restore, restore_array
+
+__all__ = ["OUTPUTS", "Reader"]
+
+OUTPUTS = ("pil", "numpy", "tensor", "bytes")
+
+
+class Reader(Dataset[Any]):
+    """A converted split as a map-style ``torch.utils.data.Dataset``.
+
+    Parameters
+    ----------
+    dataset_path : path
+        The converter's ``output_path``.
+    transform : callable, optional
+        Applied to the first image.
+    target_transform : callable, optional
+        Applied to the second value (of dict samples: to ``label``, else the first mask).
+    transforms : callable, optional
+        Applied to all values of a sample together, instead of the two above.
+    split : str
+    output : {"pil", "tensor", "numpy", "bytes"}
+        What an image becomes: PIL image; uint8 tensor (C, H, W); ndarray
+        (H, W[, C]); its stored bytes.
+    mode : str, optional
+        Pillow mode of all images. By default the stored one if all images of
+        the split share it, else RGB. Masks always keep theirs.
+    check : bool, optional
+        Compare each value with its hash when it is read. By default values of
+        any size are compared (an image's decoding takes a hundred times
+        longer), raw values of fixed size are not.
+    columns : sequence of str, optional
+        Read these fields only.
+    max_open_files : int
+        Shard files that a process keeps open.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If the split was not published.
+    CorruptShardError
+        If index or shards are not what the manifest says.
+    ConfigError
+        If an argument is wrong, or the split is of another format.
+
+    Attributes
+    ----------
+    classes : list of str
+    class_to_idx : dict of str to int
+    targets : int64 array, shape (N,)
+    manifest : Manifest
+    fields : tuple of Field
+    """
+
+    format_name: ClassVar[str]
+
+    def __init__(
+        self,
+        dataset_path: str | Path,
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+        transforms: Callable[..., Any] | None = None,
+        *,
+        split: str = "train",
+        output: Literal["pil", "tensor", "numpy", "bytes"] = "pil",
+        mode: str | None = None,
+        check: bool | None = None,
+        columns: Sequence[str] | None = None,
+        max_open_files: int = 64,
+    ) -> None:
+        if transforms is not None and (transform is not None or target_transform is not None):
+            raise ConfigError("give either transforms= or transform= and target_transform=, not both")
+        if mode is not None:
+            check_choice("mode", mode, images.MODES)
+        self.output = check_choice("output", output, OUTPUTS)
+        self.transform, self.target_transform, self.transforms = transform, target_transform, transforms
+        self.dataset_path, self.split, self.check = Path(dataset_path).absolute(), split, check
+        paths = SplitPaths(self.dataset_path, split)
+        self.manifest = load_manifest(paths)
+        self._check_format(self.manifest)
+        check_split_files(paths, self.manifest)
+        self._index = open_index(paths.index, self.manifest)
+        self._files = FileCache(max_open_files)
+        self.fields = self._chosen(columns)
+        self._modes = {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
+        self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
+
+    def _check_format(self, manifest: Manifest) -> None:
+        name = getattr(self, "format_name", None)
+        if manifest.format != name:
+            from datasets.base.formats import get_format  # names classes of formats; only for this message
+
+            module, _, reader = get_format(manifest.format).reader.partition(":")
+            raise ConfigError(
+                f"{self.dataset_path}: split {self.split!r} is {manifest.format}, {type(self).__name__} reads {name}; "
+                f"use {reader} (from {module} import {reader}) or open_reader(path)"
+            )
+
+    def _chosen(self, columns: Sequence[str] | None) -> tuple[Field, ...]:
+        known = {f.name: f for f in self.manifest.fields}
+        for name in columns or ():
+            check_choice("columns", name, tuple(known))
+        return tuple(known[name] for name in (known if columns is None else columns))
+
+    def _mode_of(self, field: Field, mode: str | None) -> str | None:
+        """Return the mode to convert to; None: as stored."""
+        if mode is not None or field.is_fixed or field.kind == "mask":
+            return mode
+        return None if len(self.manifest.modes.get(field.name, {})) <= 1 else "RGB"
+
+    @staticmethod
+    @abstractmethod
+    def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
+        """Find the stored values in one shard.
+
+        Parameters
+        ----------
+        path : Path
+            The shard's file, as the converter was given it.
+        fields : tuple of Field
+            All fields; scalar ones lie in the index and need not be found.
+
+        Returns
+        -------
+        mapping of str to Ranges
+            For every field that is not scalar, in the order of the samples.
+        """
+
+    @staticmethod
+    def worker_init_fn(worker_id: int) -> None:
+        """Do nothing: readers need no help in worker processes; for loaders that want a function."""
+
+    def __len__(self) -> int:
+        return self.manifest.num_samples
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Read many samples at once, in the order of `indices`; what a DataLoader calls."""
+        columns = self.read_columns(indices)
+        values = [self._restored(f, columns[f.name]) for f in self.fields]
+        return [self._finish(sample) for sample in zip(*values, strict=True)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def read_columns(self, indices: Sequence[int] | NDArray[Any], out: Mapping[str, NDArray[Any]] | None = None) -> Columns:
+        """Read the stored values of many samples, before any decoding.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Negative ones count from the end.
+        out : mapping of str to ndarray, optional
+            Where to put fixed-size fields, each (len(indices), *field.shape).
+
+        Returns
+        -------
+        dict of str to ndarray or list of memoryview
+            Scalars and fixed-size fields as arrays, others as one view per
+            sample over one buffer.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        CorruptShardError
+            If stored bytes are not those that were written.
+        """
+        return read_columns(self, self._positions(indices), out or {})
+
+    def _positions(self, indices: Any) -> NDArray[np.int64]:
+        positions = np.asarray(indices)
+        if positions.dtype.kind not in "iu" or positions.ndim != 1:
+            if positions.size:
+                raise TypeError(f"{type(self).__name__} indices are whole numbers, not {indices!r:.80}")
+            positions = positions.astype(np.int64).reshape(-1)
+        length = len(self)
+        bad = (positions >= length) | (positions < -length)
+        if bad.any():
+            raise IndexError(f"index {positions[bad][0]} is out of range for a split of {length} samples")
+        positions = positions.astype(np.int64, copy=False)
+        return np.where(positions < 0, positions + length, positions)
+
+    def _restored(self, field: Field, column: Any) -> Any:
+        if field.is_scalar:
+            return column.tolist()
+        mode = self._modes.get(field.name)
+        if isinstance(column, list):
+            return [restore(field, value, self.output, mode) for value in column]
+        if self.output == "bytes":
+            return [value.tobytes() for value in column]
+        return [restore_array(field, value, self.output, mode) for value in column]
+
+    def _finish(self, values: tuple[Any, ...]) -> Any:
+        """Make a sample of its values and apply the transforms."""
+        if self.manifest.sample_type == "dict":
+            return self._finish_dict({f.name: v for f, v in zip(self.fields, values, strict=True)})
+        if self.transforms is not None:
+            values = cast("tuple[Any, ...]", self.transforms(*values))
+            return values
+        parts = list(values)
+        first = next((i for i, f in enumerate(self.fields) if f.is_image), 0)
+        if self.transform is not None:
+            parts[first] = self.transform(parts[first])
+        if self.target_transform is not None and len(parts) > 1:
+            parts[1] = self.target_transform(parts[1])
+        return tuple(parts) if len(parts) > 1 else parts[0]
+
+    def _finish_dict(self, sample: dict[str, Any]) -> Any:
+        if self.transforms is not None:
+            return self.transforms(sample)
+        image = next((f.name for f in self.fields if f.is_image), self.fields[0].name)
+        masks = [f.name for f in self.fields if f.kind == "mask"]
+        target = "label" if "label" in sample else next(iter(masks), None)
+        if self.transform is not None:
+            sample[image] = self.transform(sample[image])
+        if self.target_transform is not None and target is not None:
+            sample[target] = self.target_transform(sample[target])
+        return sample
+
+    @property
+    def _label(self) -> Field | None:
+        labels = [f for f in self.manifest.fields if f.is_scalar]
+        return next((f for f in labels if f.kind == "class_label"), labels[0] if labels else None)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, in the order of their numbers; empty without class labels."""
+        return list(self._label.names or ()) if self._label else []
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Class name to number."""
+        return {name: number for number, name in enumerate(self.classes)}
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """The labels of all samples, without reading any sample."""
+        if self._label is None:
+            raise AttributeError(f"split {self.split!r} has no label; its fields are {[f.name for f in self.fields]}")
+        return np.asarray(self._index[self._label.name])
+
+    def close(self) -> None:
+        """Close the open files; a later read opens them again."""
+        self._files.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_index"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        paths = SplitPaths(self.dataset_path, self.split)
+        self._index = map_index(paths.index, self.manifest)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{type(self).__name__}: {len(self)} samples in {len(self.manifest.shards)} shards",
+            f"    path: {self.dataset_path} (split {self.split!r})",
+            f"    fields: {', '.join(f'{f.name} ({f.kind})' for f in self.fields)}",
+            f"    output: {self.output}",
+        ]
+        if self.classes:
+            lines.append(f"    classes: {len(self.classes)}")
+        for name in ("transform", "target_transform", "transforms"):
+            if getattr(self, name) is not None:
+                lines.append(f"    {name}: {getattr(self, name)!r}")
+        return "\n".join(lines)
+

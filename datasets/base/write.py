@@ -1,0 +1,189 @@
+"""The loop that writes a rank's shards: load, write, check, commit."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from datasets.base.commit import Part, SplitPaths, publish_file, publish_shard, storage_errors
+from datasets.base.errors import CorruptShardError, InputError
+from datasets.base.fields import Field
+from datasets.base.formats import get_format
+from datasets.base.index import Ranges, build_records, index_dtype
+from datasets.base.manifest import Shard
+from datasets.base.pipeline import Batch, Failure, Loaded, load_batches, shard_batches
+from datasets.base.plan import Plan
+from datasets.base.storage import mapped
+from datasets.base.values import PackedBytes, decompress
+from datasets.sources.source import Source
+
+__all__ = ["ShardWriter", "write_shards"]
+
+WriteShard = Callable[[Path, Iterator[Batch], int, tuple[Field, ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWriter:
+    """What writing the shards of a plan takes; `write` is the format's."""
+
+    paths: SplitPaths
+    plan: Plan
+    source: Source
+    collate: Any
+    write: WriteShard
+    batch_size: int
+    num_workers: int
+    max_skipped: int | None
+    progress: bool | None
+
+
+@dataclass(slots=True)
+class _ShardLog:
+    """What went into a shard, to be compared with what is found in it."""
+
+    fields: tuple[Field, ...]
+    hashes: dict[str, list[int]] = field(default_factory=dict)
+    scalars: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    modes: dict[str, Counter[str]] = field(default_factory=dict)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Note the values of a batch."""
+        self.count += len(batch)
+        for f in self.fields:
+            column = batch[f.name]
+            if f.is_scalar:
+                self.scalars.setdefault(f.name, []).append(np.asarray(column))
+                continue
+            values = column.views() if isinstance(column, PackedBytes) else map(np.ascontiguousarray, column)
+            self.hashes.setdefault(f.name, []).extend(map(xxhash.xxh3_64_intdigest, values))
+            if f.is_image:
+                modes = [mode for _, mode in column.tags] if isinstance(column, PackedBytes) else [f.mode or ""] * len(batch)
+                self.modes.setdefault(f.name, Counter()).update(modes)
+
+    def all_scalars(self) -> dict[str, NDArray[Any]]:
+        """Return one array per scalar field."""
+        empty: list[NDArray[Any]] = [np.empty(0)]
+        return {f.name: np.concatenate(self.scalars.get(f.name, empty)) for f in self.fields if f.is_scalar}
+
+
+def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
+    """Write those shards of rank `rank` that are not there yet.
+
+    The last steps of a shard (hash, fsync, rename, index) run in a thread
+    while the next one is written.
+    """
+    plan, paths = writer.plan, writer.paths
+    mine = range(rank, plan.num_shards, world)
+    dtype = index_dtype(plan.fields)
+    todo = [k for k in mine if not _is_done(paths, k, dtype)]
+    batches = list(shard_batches(todo, plan.num_samples, plan.per_shard, writer.batch_size))
+    loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
+    bar = tqdm(
+        total=sum(map(len, batches)), unit="images", disable=None if writer.progress is None else not writer.progress
+    )
+    pending: Future[None] | None = None
+    with bar, ThreadPoolExecutor(1) as pool:
+        for shard in todo:
+            commit = _write_shard(writer, shard, loaded, bar)
+            if pending is not None:
+                pending.result()
+            pending = pool.submit(commit)
+        if pending is not None:
+            pending.result()
+
+
+def _is_done(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> bool:
+    part = Part.read(paths.part(shard), dtype)
+    return part is not None and part[0].holds(paths.data)
+
+
+def _write_shard(writer: ShardWriter, shard: int, loaded: Iterator[Loaded], bar: Any) -> Callable[[], None]:
+    """Write one shard under temporary names; return what makes it final."""
+    plan = writer.plan
+    name = plan.shard_name(shard)
+    folder = writer.paths.work_folder(name)
+    fields = plan.fields
+    path = folder / f"{name}{get_format(plan.values['format']).suffix}"
+    start, stop = shard * plan.per_shard, min((shard + 1) * plan.per_shard, plan.num_samples)
+    log = _ShardLog(fields)
+    with storage_errors(path):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            stream = _batches(writer, log, loaded, -(-(stop - start) // writer.batch_size), bar)
+            writer.write(path, stream, stop - start, fields)
+            for _ in stream:
+                raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return lambda: _commit_shard(writer, shard, path, log)
+
+
+def _batches(writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Any) -> Iterator[Batch]:
+    """Yield the batches of one shard, noting what they hold."""
+    for _ in range(count):
+        item = next(loaded)
+        for failure in item.failures:
+            _skip(writer, log, failure)
+        bar.update(len(item.indices) + len(item.failures))
+        if len(item.indices):
+            batch = item.batch()
+            log.add(batch)
+            yield batch
+
+
+def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
+    name = writer.source.name(failure.index)
+    options = writer.plan.values["options"]
+    if options["on_error"] != "skip":
+        raise InputError(f"{name}: {failure.reason}; mend or remove it, or pass on_error='skip'") from failure.cause
+    log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
+    if writer.max_skipped is not None and len(log.skipped) > writer.max_skipped:
+        raise InputError(f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped")
+
+
+def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
+    """Index a written shard, check it against what went in, and make it final."""
+    fields = log.fields
+    stored = [f for f in fields if not f.is_scalar]
+    record = get_format(writer.plan.values["format"])
+    located = record.load_reader()._locate(path, fields)
+    records = build_records(fields, located, log.all_scalars(), log.count)
+    for f in stored:
+        _compare(path, f.name, log.hashes.get(f.name, []), _payload_hashes(f, located[f.name], records))
+    names = sorted(p.name for p in path.parent.iterdir())
+    field_files = {f.name: names.index(located[f.name].path.name) for f in stored}
+    extras = record.load_converter()._shard_extras(path, fields)
+    files = publish_shard(path.parent, writer.paths.data)
+    extra = tuple(publish_file(writer.paths.metadata / name, data) for name, data in sorted(extras.items()))
+    modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
+    Part(Shard(log.count, files), field_files, modes, log.skipped, extra).write(writer.paths.part(shard), records)
+
+
+def _payload_hashes(f: Field, ranges: Ranges, records: NDArray[Any]) -> list[int]:
+    """Return the hashes of the values as they went in, before a format compressed them."""
+    if not f.compression:
+        return records[f"{f.name}_xxh3"].tolist()
+    with mapped(ranges.path) as data:
+        cuts = zip(ranges.offsets.tolist(), (ranges.offsets + ranges.lengths).tolist(), strict=True)
+        return [xxhash.xxh3_64_intdigest(decompress(f, data[a:b])) for a, b in cuts]
+
+
+def _compare(path: Path, name: str, wanted: list[int], found: list[int]) -> None:
+    for row, (a, b) in enumerate(zip(wanted, found, strict=True)):
+        if a != b:
+            raise CorruptShardError(
+                f"{path.name}: field {name!r} of sample {row} of the shard reads back other bytes than were "
+                "written; the format's _write_data_to_disk, _init_arrays or _locate is wrong"
+            )

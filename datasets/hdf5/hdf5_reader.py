@@ -1,0 +1,50 @@
+"""Read splits of HDF5 files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.base.errors import UnsafeDataError
+from datasets.base.fields import Field
+from datasets.base.index import Ranges
+from datasets.base.reader import Reader
+
+__all__ = ["HDF5Reader"]
+
+
+class HDF5Reader(Reader):
+    """A split of HDF5 files; see `Reader`.
+
+    Examples
+    --------
+    >>> reader = HDF5Reader("out", output="tensor")  # doctest: +SKIP
+    >>> image, label = reader[0]  # doctest: +SKIP
+    """
+
+    format_name = "hdf5"
+
+    @staticmethod
+    def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
+        import h5py  # only a converter locates
+
+        with h5py.File(path, "r") as file:
+            return {f.name: _ranges(path, file, f) for f in fields if not f.is_scalar}
+
+
+def _ranges(path: Path, file: Any, field: Field) -> Ranges:
+    # An external or soft link, or external storage, could lead to any other file of this host.
+    if type(file.get(field.name, getlink=True)).__name__ != "HardLink":
+        raise UnsafeDataError(f"{path}: dataset {field.name!r} is missing or a link to somewhere else")
+    dataset = file[field.name]
+    if dataset.external or dataset.is_virtual:
+        raise UnsafeDataError(f"{path}: dataset {field.name!r} keeps its values in other files")
+    if dataset.chunks is None:
+        return Ranges.fixed(path, dataset.id.get_offset() or 0, len(dataset), field.nbytes)
+    chunks: list[tuple[int, int, int]] = []
+    dataset.id.chunk_iter(lambda c: chunks.append((c.chunk_offset[0], c.byte_offset, c.size)))
+    rows, offsets, lengths = np.array(sorted(chunks), np.int64).reshape(-1, 3).T
+    if not np.array_equal(rows, np.arange(len(dataset))):
+        raise UnsafeDataError(f"{path}: dataset {field.name!r} does not have one chunk per sample")
+    return Ranges(path, offsets.copy(), lengths.copy())

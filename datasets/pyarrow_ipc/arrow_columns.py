@@ -1,0 +1,89 @@
+"""Batches as Arrow tables with the schema that Hugging Face's `datasets` recognises.
+
+Images are ``struct<bytes: binary, path: string>`` and class labels nullable
+``int64``, in exactly these types, named in the schema metadata ``huggingface``;
+anything else loads as plain bytes and numbers there.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from datasets.base.errors import LimitError
+from datasets.base.fields import Field
+from datasets.base.pipeline import Batch
+from datasets.base.values import Column, PackedBytes, npy_header, pack_bytes
+
+__all__ = ["byte_values", "schema_of", "table_of"]
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+TYPES = {
+    "array": pa.binary(),
+    "bytes": pa.binary(),
+    "class_label": pa.int64(),
+    "float": pa.float64(),
+    "image": IMAGE,
+    "int": pa.int64(),
+    "json": pa.string(),
+    "mask": IMAGE,
+    "text": pa.string(),
+}
+
+
+def schema_of(fields: Iterable[Field]) -> pa.Schema:
+    """Return the Arrow schema of `fields`, with Hugging Face's features in its metadata."""
+    fields = list(fields)
+    features = {f.name: _feature(f) for f in fields}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema([(f.name, TYPES[f.kind]) for f in fields], metadata=metadata)
+
+
+def _feature(field: Field) -> dict[str, Any]:
+    if field.is_image:
+        return {"_type": "Image"}
+    if field.kind == "class_label" and field.names:
+        return {"names": list(field.names), "_type": "ClassLabel"}
+    return {"dtype": {"double": "float64"}.get(str(TYPES[field.kind]), str(TYPES[field.kind])), "_type": "Value"}
+
+
+def table_of(batch: Batch, fields: Iterable[Field], schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch as Arrow arrays over the same memory."""
+    return pa.RecordBatch.from_arrays([_array(f, batch[f.name], batch.indices) for f in fields], schema=schema)
+
+
+def _array(field: Field, column: Column, indices: Any) -> pa.Array:
+    if field.is_scalar:
+        return pa.array(column)
+    if not isinstance(column, PackedBytes):
+        column = _as_npy(field, column)
+    if not field.is_image:
+        return _bytes(TYPES[field.kind], column)
+    names = [f"{i:09d}.{extension}" for i, (extension, _) in zip(indices.tolist(), column.tags, strict=True)]
+    parts = [_bytes(pa.binary(), column), pa.array(names, pa.string())]
+    return pa.StructArray.from_arrays(parts, fields=list(IMAGE))
+
+
+def _as_npy(field: Field, column: Any) -> PackedBytes:
+    """Return arrays of one shape as .npy files, which everything can read."""
+    header = npy_header(str(field.dtype), field.shape or ())
+    return pack_bytes([header + row.tobytes() for row in column], [("", "")] * len(column))
+
+
+def _bytes(kind: pa.DataType, column: PackedBytes) -> pa.Array:
+    if column.offsets[-1] >= 2**31:
+        raise LimitError(f"a value of {column.offsets[-1]} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
+    offsets = np.ascontiguousarray(column.offsets, dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(column.data))]
+    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)
+
+
+def byte_values(column: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
+    """Return the offsets (int64, N + 1) and the data buffer of a column of byte values."""
+    if pa.types.is_struct(column.type):
+        column = column.field("bytes")
+    _, offsets, data = column.buffers()
+    cuts = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4).astype(np.int64)
+    return cuts, data if data is not None else pa.py_buffer(b"")

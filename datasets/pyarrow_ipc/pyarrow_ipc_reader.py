@@ -1,0 +1,46 @@
+"""Read splits of Arrow IPC files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from datasets.base.fields import Field
+from datasets.base.index import Ranges
+from datasets.base.reader import Reader
+
+__all__ = ["IpcReader"]
+
+
+class IpcReader(Reader):
+    """A split of Arrow IPC files; see `Reader`.
+
+    Examples
+    --------
+    >>> reader = IpcReader("out")  # doctest: +SKIP
+    >>> image, label = reader[0]  # doctest: +SKIP
+    """
+
+    format_name = "pyarrow_ipc"
+
+    @staticmethod
+    def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
+        import pyarrow as pa  # only a converter locates
+
+        from datasets.pyarrow_ipc.arrow_columns import byte_values
+
+        stored = [f.name for f in fields if not f.is_scalar]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in stored}
+        with pa.memory_map(str(path)) as file:
+            start = file.read_buffer().address
+            file.seek(0)
+            with pa.ipc.open_file(file) as reader:
+                for number in range(reader.num_record_batches):
+                    batch = reader.get_batch(number)
+                    for name in stored:
+                        # A buffer of a mapped file lies where it lies in the file.
+                        cuts, data = byte_values(batch.column(name))
+                        offsets = cuts[:-1] + (data.address - start if data.size else 0)
+                        found[name].append(np.stack([offsets, np.diff(cuts)]))
+        empty = [np.empty((2, 0), np.int64)]
+        return {name: Ranges(path, *np.concatenate(found[name] or empty, axis=1)) for name in stored}

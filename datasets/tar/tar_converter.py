@@ -1,0 +1,101 @@
+"""Write splits of tar files, in webdataset's layout."""
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from datasets.base.converter import ConverterFlexibleSize
+from datasets.base.errors import LimitError
+from datasets.base.fields import Field
+from datasets.base.manifest import Shard
+from datasets.base.pipeline import Batch
+from datasets.base.values import PackedBytes, npy_header
+from datasets.tar.tar_reader import BLOCK, members
+
+__all__ = ["TarConverter"]
+
+EXTENSIONS = {"array": "npy", "bytes": "bin", "class_label": "json", "float": "json", "int": "json", "json": "json", "text": "txt"}
+# One header for all members; name, size and checksum are filled in.
+_HEADER = tarfile.TarInfo("")
+_HEADER.mode = 0o444
+_TEMPLATE = _HEADER.tobuf(tarfile.USTAR_FORMAT)
+_SUM = sum(_TEMPLATE[:124]) + sum(_TEMPLATE[136:148]) + sum(_TEMPLATE[156:]) + 8 * ord(" ")
+_END = tarfile.RECORDSIZE
+
+
+class TarConverter(ConverterFlexibleSize):
+    """Convert to tar files that webdataset, wids and DALI open; see `Converter`.
+
+    Sample 7 becomes ``000000007.jpg`` (the extension tells the content),
+    ``000000007.cls`` and, for further fields, ``000000007.<field>.<extension>``.
+    ``metadata/<split>.wids.json`` and ``metadata/<shard>.idx`` are for wids and DALI.
+
+    Examples
+    --------
+    >>> TarConverter("images", "out", images_per_file=1000).convert()  # doctest: +SKIP
+    """
+
+    format_name = "tar"
+
+    @contextmanager
+    def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[tuple[BinaryIO, tuple[Field, ...]]]:
+        with path.open("wb", buffering=2**20) as file:
+            yield file, fields
+            file.write(bytes(2 * BLOCK))
+            file.write(bytes(-file.tell() % _END))
+
+    def _write_data_to_disk(self, shard: tuple[BinaryIO, tuple[Field, ...]], batch: Batch) -> None:
+        file, fields = shard
+        columns = [(f, _contents(f, batch[f.name])) for f in fields]
+        for row, index in enumerate(batch.indices.tolist()):
+            for field, contents in columns:
+                extension, content = contents[row]
+                size = len(content)
+                file.writelines((_header(f"{index:09d}.{_suffix(field, extension)}", size), content, bytes(-size % BLOCK)))
+
+    @classmethod
+    def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
+        """Return DALI's index: per sample, extension, offset, size and name of each member."""
+        samples = [list(group) for _, group in groupby(members(path), key=lambda m: m[0].partition(".")[0])]
+        lines = [f"v1.2 {len(samples)}"]
+        lines += [" ".join(f"{n.partition('.')[2]} {o} {s} {n}" for n, o, s in sample) for sample in samples]
+        return {f"{path.stem}.idx": ("\n".join(lines) + "\n").encode()}
+
+    @classmethod
+    def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
+        """Return the list of shards that wids opens."""
+        listed = [
+            {"url": f"../data/{s.files[0].name}", "nsamples": s.num_samples, "filesize": s.files[0].size} for s in shards
+        ]
+        index = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": split, "shardlist": listed}
+        return {f"{split}.wids.json": json.dumps(index, indent=1).encode() + b"\n"}
+
+
+def _suffix(field: Field, extension: str) -> str:
+    if field.name == "image" and field.is_image:
+        return extension
+    if field.name == "label" and field.kind in ("class_label", "int"):
+        return "cls"
+    return f"{field.name}.{extension or EXTENSIONS[field.kind]}"
+
+
+def _contents(field: Field, column: Any) -> list[tuple[str, Any]]:
+    """Return extension and bytes of every value."""
+    if isinstance(column, PackedBytes):
+        return [(extension, view) for (extension, _), view in zip(column.tags, column.views(), strict=True)]
+    if field.is_scalar:
+        return [("", repr(value).encode()) for value in column.tolist()]
+    header = npy_header(str(field.dtype), field.shape or ())
+    return [("", header + row.tobytes()) for row in column]
+
+
+def _header(name: str, size: int) -> bytes:
+    if size >= 8**11:
+        raise LimitError(f"tar member {name} has {size} bytes; USTAR ends at 8 GiB, use parquet or pyarrow_ipc")
+    fixed_name, octal = name.encode("ascii").ljust(100, b"\0"), b"%011o\0" % size
+    checksum = b"%06o\0 " % (_SUM + sum(fixed_name) + sum(octal))
+    return fixed_name + _TEMPLATE[100:124] + octal + _TEMPLATE[136:148] + checksum + _TEMPLATE[156:]

@@ -1,0 +1,66 @@
+"""Read splits of tar files."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from datasets.base.errors import CorruptShardError
+from datasets.base.fields import Field
+from datasets.base.index import Ranges
+from datasets.base.reader import Reader
+from datasets.base.storage import mapped
+
+__all__ = ["TarReader", "field_of", "members"]
+
+BLOCK = 512
+
+
+class TarReader(Reader):
+    """A split of tar files; see `Reader`.
+
+    Examples
+    --------
+    >>> reader = TarReader("out")  # doctest: +SKIP
+    >>> image, label = reader[0]  # doctest: +SKIP
+    """
+
+    format_name = "tar"
+
+    @staticmethod
+    def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
+        found: dict[str, list[tuple[int, int]]] = {f.name: [] for f in fields}
+        for name, offset, length in members(path):
+            field = field_of(name, fields)
+            found[field.name].append((offset, length))
+        ranges = {name: np.array(pairs, np.int64).reshape(-1, 2).T.copy() for name, pairs in found.items()}
+        return {f.name: Ranges(path, *ranges[f.name]) for f in fields if not f.is_scalar}
+
+
+def members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, offset and length (bytes) of the members of a tar file that this library wrote.
+
+    Raises
+    ------
+    CorruptShardError
+        If a header is not a plain USTAR one, or the file ends too early.
+    """
+    with mapped(path) as data:
+        position = 0
+        while any(header := bytes(data[position : position + BLOCK])):
+            if header[257:263] != b"ustar\0" or header[156:157] != b"0" or len(header) < BLOCK:
+                raise CorruptShardError(f"{path}: no USTAR header of a file at byte {position}")
+            length = int(header[124:135], 8)
+            yield header[:100].rstrip(b"\0").decode("ascii"), position + BLOCK, length
+            position += BLOCK + -(-length // BLOCK) * BLOCK
+
+
+def field_of(name: str, fields: tuple[Field, ...]) -> Field:
+    """Return the field that the member `name` holds: ``000000007.cls``, ``000000007.mask.png``, ..."""
+    extension = name.partition(".")[2]
+    prefix = extension.partition(".")[0]
+    wanted = {"cls": "label"}.get(extension, prefix if "." in extension else "image")
+    for field in fields:
+        if field.name == wanted:
+            return field
+    raise CorruptShardError(f"tar member {name!r} belongs to none of the fields {[f.name for f in fields]}")
