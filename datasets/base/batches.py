@@ -41,7 +41,7 @@ def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[st
 def _read_fixed(reader: "Reader", f: Field, positions: NDArray[np.int64], out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
         out = np.empty((len(positions), *(f.shape or ())), dtype=f.dtype)
-    rows = memoryview(out).cast("B") if out.nbytes else memoryview(b"")
+    rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(b"")
     size = f.nbytes
     views = [rows[i * size : (i + 1) * size] for i in range(len(positions))]
     lengths = reader._index[f"{f.name}_length"][positions]
@@ -54,7 +54,7 @@ def _read_fixed(reader: "Reader", f: Field, positions: NDArray[np.int64], out: N
 def _read_packed(reader: "Reader", f: Field, positions: NDArray[np.int64]) -> list[memoryview]:
     ends = np.cumsum(reader._index[f"{f.name}_length"][positions]).tolist()
     # np.empty takes fresh pages as they are; a bytearray would be zeroed first.
-    buffer = memoryview(np.empty(ends[-1] if ends else 0, np.uint8))
+    buffer = memoryview(np.empty(ends[-1] if ends else 0, np.uint8).data)
     views = [buffer[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=False)]
     _fill(reader, f, positions, views)
     return views

@@ -31,10 +31,11 @@ from datasets.base.errors import LockedError, StorageError
 from datasets.base.manifest import Shard, StoredFile
 from datasets.base.storage import hash_file
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 EXCLUSIVE = ".exclusive"
 
@@ -278,6 +279,7 @@ def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
 
 
 def take_lock(path: Path) -> Any:
+    """Return an open file whose lock this process now holds; raise `LockedError` if another does."""
     if fcntl is None:
         return _take_exclusive(path)
     while True:

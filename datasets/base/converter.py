@@ -226,30 +226,30 @@ class Converter(ABC):
         }
 
     def _fields(self) -> tuple[Field, ...]:
-        """Return how each field is stored: as given, as the source knows, or as the first sample shows."""
-        sample = self._first_sample()
+        """Return how each field is stored: as given, as the source knows, or as the first good sample shows."""
+        for index in range(len(self.source)):
+            try:
+                fields = self._fields_of(self.source[index])
+            except (Exception, SystemExit) as error:  # a dataset may raise anything
+                if self.on_error == "skip" and not isinstance(error, ConfigError):
+                    continue
+                if isinstance(error, ConfigError):
+                    raise
+                reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
+                name = self.source.name(index)
+                raise InputError(f"{name}: {reason}; mend or remove it, or pass on_error='skip'") from error
+            check_fields(fields)
+            return fields
+        raise InputError("no sample of input_data can be read; nothing was written")
+
+    def _fields_of(self, sample: dict[str, Any]) -> tuple[Field, ...]:
         known = {**self.source.fields, **self.given_fields}
         unknown = self.given_fields.keys() - sample.keys()
         if unknown:
             raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
-        fields = tuple(
+        return tuple(
             self._stored_field(known.get(name) or infer_field(name, value), value) for name, value in sample.items()
         )
-        check_fields(fields)
-        return fields
-
-    def _first_sample(self) -> dict[str, Any]:
-        for index in range(len(self.source)):
-            try:
-                sample = self.source[index]
-                [infer_field(name, value) for name, value in sample.items()]
-            except (Exception, SystemExit) as error:
-                if self.on_error == "skip":
-                    continue
-                reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
-                raise InputError(f"{self.source.name(index)}: {reason}; mend or remove it, or pass on_error='skip'") from error
-            return sample
-        raise InputError("no sample of input_data can be read; nothing was written")
 
     def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
         """Pack samples into one column per field; runs in the worker processes.
@@ -266,7 +266,8 @@ class Converter(ABC):
         fields: tuple[Field, ...] = self.fields  # type: ignore[attr-defined]
         for sample in batch:
             if sample.keys() != {f.name for f in fields}:
-                raise InputError(f"the sample has the fields {sorted(sample)}, others have {sorted(f.name for f in fields)}")
+                names = sorted(f.name for f in fields)
+                raise InputError(f"the sample has the fields {sorted(sample)}, others have {names}")
         return {f.name: pack(f, [s[f.name] for s in batch], self.encoding, self.quality) for f in fields}
 
     @abstractmethod

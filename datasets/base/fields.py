@@ -147,7 +147,8 @@ class Field:
         known = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or not values.keys() <= known:
             raise ConfigError(f"a field has the entries {', '.join(sorted(known))}, not {values!r}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**arguments)
 
 
 def check_fields(fields: tuple[Field, ...]) -> None:

@@ -41,16 +41,16 @@ class FileArray:
         start, stop, _ = rows.indices(self.shape[0])
         block = np.ascontiguousarray(np.broadcast_to(values, (stop - start, *self.shape[1:])), dtype=self.dtype)
         self._file.seek(self.offset + start * self._row)
-        view = memoryview(block.reshape(-1).view(np.uint8))
-        while len(view):
+        view = memoryview(block.reshape(-1).view(np.uint8).data)
+        while view.nbytes:
             view = view[self._file.write(view) :]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         start, stop, _ = rows.indices(self.shape[0])
         self._file.seek(self.offset + start * self._row)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        view = memoryview(out.reshape(-1).view(np.uint8))
-        while len(view):
+        view = memoryview(out.reshape(-1).view(np.uint8).data)
+        while view.nbytes:
             view = view[self._file.readinto(view) :]  # type: ignore[attr-defined]
         return out
 

@@ -57,7 +57,8 @@ class Format:
             return getattr(import_module(module), name)
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"format {self.name!r} needs {error.name}, which is not installed: pip install {self.extra or error.name}"
+                f"format {self.name!r} needs {error.name}, which is not installed: "
+                f"pip install {self.extra or error.name}"
             ) from error
 
 

@@ -53,8 +53,7 @@ def _sizes(batch: Batch) -> list[int]:
     """Return the bytes of each sample."""
     total = np.zeros(len(batch), np.int64)
     for column in batch.columns.values():
-        packed = isinstance(column, PackedBytes)
-        total += np.diff(column.offsets) if packed else column[:1].nbytes
+        total += np.diff(column.offsets) if isinstance(column, PackedBytes) else column[:1].nbytes
     return list(total.tolist())
 
 

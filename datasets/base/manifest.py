@@ -205,7 +205,8 @@ class Manifest:
             raise UnsafeDataError(f"sample_type {self.sample_type!r} is not 'tuple' or 'dict'")
         stored = {f.name for f in self.fields if not f.is_scalar}
         if self.field_files.keys() != stored:
-            raise UnsafeDataError(f"field_files names {sorted(self.field_files)}, the stored fields are {sorted(stored)}")
+            names = sorted(self.field_files)
+            raise UnsafeDataError(f"field_files names {names}, the stored fields are {sorted(stored)}")
         for shard in self.shards:
             for name, number in self.field_files.items():
                 if type(number) is not int or not 0 <= number < len(shard.files):

@@ -73,7 +73,7 @@ class Loaded:
 
     def batch(self) -> Batch:
         """Return the good samples, as NumPy arrays."""
-        columns = {k: _each(c, lambda t: t.numpy() if isinstance(t, torch.Tensor) else t) for k, c in self.columns.items()}
+        columns = {k: _each(c, _to_array) for k, c in self.columns.items()}
         return Batch(np.asarray(self.indices), columns)
 
 
@@ -87,7 +87,7 @@ class _Samples(Dataset[tuple[int, Any]]):
         try:
             return index, self.source[index]
         # A dataset may raise anything, SystemExit too; none of it may end a worker silently.
-        except (Exception, SystemExit, GeneratorExit) as error:
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
             return index, _failure(index, error)
 
 
@@ -122,9 +122,13 @@ class _CollateSamples:
     def _try(self, index: int, sample: Any) -> Failure | None:
         try:
             self.collate([sample])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a user's hook may raise anything
             return _failure(index, error, sample)
         return None
+
+
+def _to_array(values: Any) -> Any:
+    return values.numpy() if isinstance(values, torch.Tensor) else values
 
 
 def _to_tensor(array: Any) -> Any:

@@ -202,7 +202,9 @@ def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
 def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Part, NDArray[Any]]:
     found = Part.read(paths.part(shard), dtype)
     if found is None:
-        raise IncompleteDatasetError(f"{paths.part(shard)} does not hold; run the conversion again to write the shard anew")
+        raise IncompleteDatasetError(
+            f"{paths.part(shard)} does not hold; run the conversion again to write the shard anew"
+        )
     return found
 
 
@@ -265,7 +267,8 @@ def _split_files(paths: SplitPaths) -> set[Path]:
     """Return the published files of a split; no other split's name can begin like this."""
     shards = re.compile(rf"{re.escape(paths.split)}-\d{{5,}}-of-\d{{5,}}\..+")
     named = {p for p in paths.data.iterdir() if shards.fullmatch(p.name)}
-    return named | {p for p in paths.metadata.iterdir() if p.name.startswith(f"{paths.split}.") or shards.fullmatch(p.name)}
+    prefix = f"{paths.split}."
+    return named | {p for p in paths.metadata.iterdir() if p.name.startswith(prefix) or shards.fullmatch(p.name)}
 
 
 def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:

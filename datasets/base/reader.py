@@ -11,7 +11,7 @@ that was cut raises an error instead of ending the process.
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +174,9 @@ class Reader(Dataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
-    def read_columns(self, indices: Sequence[int] | NDArray[Any], out: Mapping[str, NDArray[Any]] | None = None) -> Columns:
+    def read_columns(
+        self, indices: Sequence[int] | NDArray[Any], out: Mapping[str, NDArray[Any]] | None = None
+    ) -> Columns:
         """Read the stored values of many samples, before any decoding.
 
         Parameters
@@ -227,8 +229,7 @@ class Reader(Dataset[Any]):
         if self.manifest.sample_type == "dict":
             return self._finish_dict({f.name: v for f, v in zip(self.fields, values, strict=True)})
         if self.transforms is not None:
-            values = cast("tuple[Any, ...]", self.transforms(*values))
-            return values
+            return self.transforms(*values)
         parts = list(values)
         first = next((i for i, f in enumerate(self.fields) if f.is_image), 0)
         if self.transform is not None:
@@ -292,8 +293,6 @@ class Reader(Dataset[Any]):
         ]
         if self.classes:
             lines.append(f"    classes: {len(self.classes)}")
-        for name in ("transform", "target_transform", "transforms"):
-            if getattr(self, name) is not None:
-                lines.append(f"    {name}: {getattr(self, name)!r}")
+        changes = ("transform", "target_transform", "transforms")
+        lines += [f"    {name}: {getattr(self, name)!r}" for name in changes if getattr(self, name) is not None]
         return "\n".join(lines)
-

@@ -6,6 +6,7 @@ import math
 import operator
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -42,7 +43,7 @@ class PackedBytes(NamedTuple):
     def views(self) -> list[memoryview]:
         """Return one view per value, without a copy."""
         data, cuts = memoryview(self.data), self.offsets.tolist()
-        return [data[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [data[a:b] for a, b in pairwise(cuts)]
 
 
 Column = NDArray[Any] | PackedBytes
@@ -130,7 +131,7 @@ def _pixels(field: Field, value: Any) -> NDArray[Any]:
         array = images.to_array(value, mode)
     except (TypeError, ValueError) as error:
         raise InputError(f"field {field.name!r}: {error}") from error
-    height, width = (shape[-2:] if field.layout == "CHW" else shape[:2])
+    height, width = shape[-2:] if field.layout == "CHW" else shape[:2]
     if array.shape[:2] != (height, width):
         array = images.resize(array, (height, width), nearest=field.kind == "mask")
     if array.ndim == 2 and len(shape) == 3:
@@ -184,7 +185,7 @@ def _plain_bytes(field: Field, value: Any) -> bytes:
     raise InputError(f"field {field.name!r} ({field.kind}) does not take {type(value).__name__} {value!r:.80}")
 
 
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:
     """Return the bytes that make raw C-order values of `dtype` and `shape` an .npy file."""
     out = io.BytesIO()
     header = {"descr": dtype, "fortran_order": False, "shape": shape}
@@ -204,7 +205,7 @@ def infer_field(name: str, value: Any) -> Field:
     if isinstance(value, (EncodedImage, Image.Image)):
         return Field(name, image_kind)
     if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
-        if (name == "image" or image_kind == "mask") and images.is_image_array(value):
+        if (name == "image" or image_kind == "mask") and _is_image_array(value):
             return Field(name, image_kind)
         dtype = np.asarray(value[:0]).dtype
         if dtype.hasobject or dtype.kind in "VSUMm":
@@ -220,6 +221,13 @@ def infer_field(name: str, value: Any) -> Field:
         f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
         "tensor, int, float, str, bytes, dict or list"
     )
+
+
+def _is_image_array(value: Any) -> bool:
+    """Whether an array (H, W[, C]) or a tensor ([C, ]H, W) can be an image."""
+    channels = value.shape[0 if isinstance(value, torch.Tensor) else -1]
+    kinds = (torch.uint8, torch.uint16, torch.bool) if isinstance(value, torch.Tensor) else ("uint8", "uint16", "bool")
+    return value.dtype in kinds and (value.ndim == 2 or (value.ndim == 3 and channels in (1, 3, 4)))
 
 
 def restore(field: Field, data: Any, output: str = "pil", mode: str | None = None) -> Any:
@@ -269,8 +277,8 @@ def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | No
         array = array.transpose(1, 2, 0)
     if output == "pil" and array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if mode not in (None, field.mode) and field.kind == "image":
-        array = np.asarray(images.to_mode(images.to_pil(array), cast("str", mode)))
+    if mode is not None and mode != field.mode and field.kind == "image":
+        array = np.asarray(images.to_mode(images.to_pil(array), mode))
     return _pixels_as(field, array, output)
 
 

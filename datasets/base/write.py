@@ -65,9 +65,10 @@ class _ShardLog:
                 self.scalars.setdefault(f.name, []).append(np.asarray(column))
                 continue
             values = column.views() if isinstance(column, PackedBytes) else map(np.ascontiguousarray, column)
-            self.hashes.setdefault(f.name, []).extend(map(xxhash.xxh3_64_intdigest, values))
+            self.hashes.setdefault(f.name, []).extend(xxhash.xxh3_64_intdigest(v) for v in values)
             if f.is_image:
-                modes = [mode for _, mode in column.tags] if isinstance(column, PackedBytes) else [f.mode or ""] * len(batch)
+                packed = isinstance(column, PackedBytes)
+                modes = [mode for _, mode in column.tags] if packed else [f.mode or ""] * len(batch)
                 self.modes.setdefault(f.name, Counter()).update(modes)
 
     def all_scalars(self) -> dict[str, NDArray[Any]]:
@@ -174,7 +175,7 @@ def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -
 def _payload_hashes(f: Field, ranges: Ranges, records: NDArray[Any]) -> list[int]:
     """Return the hashes of the values as they went in, before a format compressed them."""
     if not f.compression:
-        return records[f"{f.name}_xxh3"].tolist()
+        return list(records[f"{f.name}_xxh3"].tolist())
     with mapped(ranges.path) as data:
         cuts = zip(ranges.offsets.tolist(), (ranges.offsets + ranges.lengths).tolist(), strict=True)
         return [xxhash.xxh3_64_intdigest(decompress(f, data[a:b])) for a, b in cuts]

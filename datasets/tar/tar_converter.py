@@ -18,7 +18,15 @@ from datasets.tar.tar_reader import BLOCK, members
 
 __all__ = ["TarConverter"]
 
-EXTENSIONS = {"array": "npy", "bytes": "bin", "class_label": "json", "float": "json", "int": "json", "json": "json", "text": "txt"}
+EXTENSIONS = {
+    "array": "npy",
+    "bytes": "bin",
+    "class_label": "json",
+    "float": "json",
+    "int": "json",
+    "json": "json",
+    "text": "txt",
+}
 # One header for all members; name, size and checksum are filled in.
 _HEADER = tarfile.TarInfo("")
 _HEADER.mode = 0o444
@@ -55,7 +63,8 @@ class TarConverter(ConverterFlexibleSize):
             for field, contents in columns:
                 extension, content = contents[row]
                 size = len(content)
-                file.writelines((_header(f"{index:09d}.{_suffix(field, extension)}", size), content, bytes(-size % BLOCK)))
+                header = _header(f"{index:09d}.{_suffix(field, extension)}", size)
+                file.writelines((header, content, bytes(-size % BLOCK)))
 
     @classmethod
     def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
@@ -68,9 +77,8 @@ class TarConverter(ConverterFlexibleSize):
     @classmethod
     def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
         """Return the list of shards that wids opens."""
-        listed = [
-            {"url": f"../data/{s.files[0].name}", "nsamples": s.num_samples, "filesize": s.files[0].size} for s in shards
-        ]
+        files = [(s.files[0], s.num_samples) for s in shards]
+        listed = [{"url": f"../data/{f.name}", "nsamples": n, "filesize": f.size} for f, n in files]
         index = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": split, "shardlist": listed}
         return {f"{split}.wids.json": json.dumps(index, indent=1).encode() + b"\n"}
 
