@@ -64,11 +64,11 @@ class _ShardLog:
             if f.is_scalar:
                 self.scalars.setdefault(f.name, []).append(np.asarray(column))
                 continue
-            values = column.views() if isinstance(column, PackedBytes) else map(np.ascontiguousarray, column)
+            packed = column if isinstance(column, PackedBytes) else None
+            values: list[Any] = packed.views() if packed else [np.ascontiguousarray(row) for row in column]
             self.hashes.setdefault(f.name, []).extend(xxhash.xxh3_64_intdigest(v) for v in values)
             if f.is_image:
-                packed = isinstance(column, PackedBytes)
-                modes = [mode for _, mode in column.tags] if packed else [f.mode or ""] * len(batch)
+                modes = [mode for _, mode in packed.tags] if packed else [f.mode or ""] * len(batch)
                 self.modes.setdefault(f.name, Counter()).update(modes)
 
     def all_scalars(self) -> dict[str, NDArray[Any]]:
