@@ -57,7 +57,8 @@ class HDF5Converter(ConverterFixedSize):
 
     @contextmanager
     def _init_arrays(self, path: Path, num_samples: int, fields: tuple[Field, ...]) -> Iterator[dict[str, Any]]:
-        with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+        # Forked workers inherit the open file, and with it HDF5's lock, which would outlive our closing it.
+        with h5py.File(path, "w", libver=("earliest", "v110"), locking=False) as file:
             file.attrs["format_version"] = 1
             yield {f.name: self._create(file, num_samples, f) for f in fields}
 

@@ -29,7 +29,7 @@ class HDF5Reader(Reader):
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         import h5py  # only a converter locates
 
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return {f.name: _ranges(path, file, f) for f in fields if not f.is_scalar}
 
 
