@@ -15,6 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from torchvision import datasets as tv
 
 from datasets.base.errors import InputError
+from datasets.base.fields import Field
 from datasets.sources import Source, open_source
 from datasets.sources.folder import FolderSource
 from datasets.sources.torch_dataset import (
@@ -264,10 +265,11 @@ def test_our_own_reader_gives_its_split_unless_it_changes_samples(monkeypatch, s
     class Reader(Items):
         dataset_path = "/somewhere"
         split = "val"
+        fields = (Field("image", "image"), Field("label", "int"))
 
     module = SimpleNamespace(Reader=Reader)
     monkeypatch.setitem(sys.modules, "datasets.base.reader", module)
-    assert open_source(Reader([PICTURE])) == ("/somewhere", "val")
+    assert open_source(Reader([PICTURE])) == ("/somewhere", "val", ["image", "label"])
     assert isinstance(open_source(Reader([PICTURE], transform=abs)), DatasetSource)
     assert isinstance(open_source(Items([PICTURE])), DatasetSource)
 

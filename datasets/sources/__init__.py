@@ -43,9 +43,7 @@ def open_source(input_data: Any) -> Source:
     if _is_reader(input_data):
         from datasets.sources.split import SplitSource  # only who needs it pays
 
-        return SplitSource(
-            input_data.dataset_path, input_data.split, [f.name for f in input_data.fields]
-        )
+        return SplitSource(input_data.dataset_path, input_data.split, [f.name for f in input_data.fields])
     _check_dataset(input_data)
     from datasets.sources import torch_dataset  # torch is slow to import
 
