@@ -757,6 +757,10 @@ def test_16_bit_bilinear_keeps_values():
     assert (result.max(), result.min()) == (65535, 12345)
 
 
+def test_16_bit_bilinear_rounds():
+    assert resize(np.array([[0, 1, 1, 1]], np.uint16), (1, 1)).tolist() == [[1]]  # of 7 / 8
+
+
 def test_float_arrays_are_not_resized_bilinearly():
     with pytest.raises(UnsupportedImageError, match="nearest=True"):
         resize(np.zeros((4, 4)), (2, 2))

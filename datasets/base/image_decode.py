@@ -180,8 +180,7 @@ def _array_of_other(image: object) -> Array:
         image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     if not isinstance(image, np.ndarray):
         raise UnsupportedImageError(
-            f"a {type(image).__name__} is no image: give a PIL image, an array, a tensor or the "
-            "bytes of an image file"
+            f"a {type(image).__name__} is no image: give a PIL image, an array, a tensor or the bytes of an image file"
         )
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]

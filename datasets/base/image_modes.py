@@ -68,8 +68,7 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     check_mode(mode)
     if image.mode in _NO_RULE:
         raise UnsupportedImageError(
-            f"an image of mode {image.mode!r} has no rule for mode {mode!r}: "
-            "convert it before, or store it as an array"
+            f"an image of mode {image.mode!r} has no rule for mode {mode!r}: convert it before, or store it as an array"
         )
     if image.mode in _DEEP_MODES:
         return _from_deep(image, mode)

@@ -164,8 +164,7 @@ def guarded(data: bytes) -> Iterator[None]:
     except _FAILURES as error:
         kind = LimitError if "MAX_TEXT" in str(error) else InputError  # a bomb in a PNG text
         raise kind(
-            f"the image is damaged or truncated ({type(error).__name__}: {error}): "
-            f"{first_bytes(data)}"
+            f"the image is damaged or truncated ({type(error).__name__}: {error}): {first_bytes(data)}"
         ) from error
 
 

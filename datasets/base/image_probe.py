@@ -165,9 +165,7 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
                 frame = (height, width, components, bits, marker - 0xC0)
             at += 2 + length
     except (IndexError, struct.error):
-        raise InputError(
-            f"the JPEG is truncated: {first_bytes(data)}, and end before the pixels begin"
-        ) from None
+        raise InputError(f"the JPEG is truncated: {first_bytes(data)}, and end before the pixels begin") from None
     if frame is None:
         return None
     # Inside a scan 0xFF is always followed by 0 or a restart number, so an end marker behind
@@ -199,9 +197,7 @@ def _probe_png(data: bytes) -> ImageInfo:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     mode = _PNG_MODES.get((bits, colour), "")
     if not mode or not width or not height:
-        raise InputError(
-            f"the PNG is damaged: {height} x {width} pixels, {bits} bits, colour type {colour}"
-        )
+        raise InputError(f"the PNG is damaged: {height} x {width} pixels, {bits} bits, colour type {colour}")
     check_image(height, width, mode)
     chunks = _png_chunks(data)
     if not _PNG_ZIPPED.isdisjoint(chunks):
@@ -221,7 +217,7 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
         kind = data[at + 4 : at + 8]
         chunks[kind] = int.from_bytes(data[at + 8 : at + 12], "big") if kind == b"acTL" else 1
         at += 12 + length
-        if kind == b"IEND" and at <= end and b"IDAT" in chunks:
+        if kind == b"IEND" and b"IDAT" in chunks:
             return chunks
     raise InputError(f"the PNG is truncated: no pixels or no end chunk in its {end} bytes")
 

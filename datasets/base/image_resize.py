@@ -89,9 +89,7 @@ def _bilinear(array: Array, size: tuple[int, int]) -> Array:
     planes = np.require(planes, requirements=["C", "W"])  # torch takes no other, or warns
     # (H, W, C) seen as a channels-last batch of one: nothing is moved, and torch has a fast way
     batch = torch.from_numpy(planes).permute(2, 0, 1)[None]
-    result = torch.nn.functional.interpolate(
-        batch, size=size, mode="bilinear", antialias=True, align_corners=False
-    )
+    result = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
     pixels: Array = result[0].permute(1, 2, 0).numpy()
     if array.dtype == np.uint16:
         pixels = np.rint(pixels).clip(0, 65535).astype(array.dtype)
