@@ -27,10 +27,18 @@ THEIR_NAMES = set(
 )
 
 
-def run_code(code: str, cwd: Path) -> str:
+# Hugging Face's `datasets`, where it is installed, would be imported first, and pyarrow with it.
+WITHOUT_THEIRS = f"""
+import sys, types
+sys.modules["datasets"] = types.ModuleType("datasets")
+sys.modules["datasets"].__path__ = [{str(ROOT / "datasets")!r}]
+"""
+
+
+def run_code(code: str, cwd: Path, before: str = WITHOUT_THEIRS) -> str:
     """What the code prints in a fresh Python that finds our sources wherever it runs."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", before + textwrap.dedent(code)],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -48,6 +56,15 @@ def modules_of(*tops: str) -> list[str]:
         for top in tops
         for path in (ROOT / top).rglob("*.py")
         if path.name != "__main__.py"
+    )
+
+
+def test_the_installed_library_is_this_checkout() -> None:
+    from datasets.base import errors
+
+    found = Path(errors.__file__)
+    assert found.is_relative_to(ROOT), (
+        f"these tests would test {found}; run: bash setup_local.sh --dev"
     )
 
 
@@ -102,14 +119,9 @@ def test_a_format_imports_base_and_its_own_library(name: str) -> None:
 
 def test_readers_load_no_format_library(tmp_path: Path) -> None:
     # torch itself imports tarfile; forgetting it shows whether a reader would import it.
-    # The namespace is made by hand since Hugging Face's `datasets` imports pyarrow.
     code = f"""
-        import importlib, sys, types
-        import torch, torchvision
+        import importlib, sys, torch, torchvision
         sys.modules.pop("tarfile", None)
-        namespace = types.ModuleType("datasets")
-        namespace.__path__ = [{str(ROOT / "datasets")!r}]
-        sys.modules["datasets"] = namespace
         for name in {READERS!r}:
             importlib.import_module(name)
         print(sorted({{"h5py", "pyarrow", "tarfile", "webdataset"}} & set(sys.modules)))
@@ -154,7 +166,6 @@ def test_importing_has_no_side_effects(tmp_path: Path) -> None:
         import importlib, logging, multiprocessing, os, random, signal, sys, threading, warnings
         import h5py, numpy, PIL.Image, PIL.ImageFile, pyarrow.parquet, simplejpeg, torch
         import torchvision, tqdm, xxhash
-        import datasets.base.errors  # also imports Hugging Face's package where it is installed
 
         def state():
             return [repr(part) for part in (
@@ -185,4 +196,4 @@ def test_a_foreign_utils_module_does_no_harm(tmp_path: Path) -> None:
         for name in {modules_of("datasets")!r}:
             importlib.import_module(name)
     """
-    assert run_code(code, tmp_path) == ""
+    assert run_code(code, tmp_path, before="") == ""
