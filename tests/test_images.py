@@ -308,6 +308,7 @@ def test_damaged_headers_are_refused():
         b"\x89PNG\r\n\x1a\n",
         png(0, 5),
         png(5, 5, bits=3),
+        png(5, 5).replace(b"IDAT", b"iDAT"),  # no pixels
     ):
         with pytest.raises(InputError):
             probe(data)
