@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, StorageError
 from datasets.base.fields import Field
-from datasets.base.storage import read_into
+from datasets.base.storage import MAX_BUFFERS, read_into
 from datasets.base.values import decompress
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "read_columns"]
 
 Columns = dict[str, Any]
-
-# Buffers per preadv call: the system's limit (IOV_MAX) is 1024.
-MAX_BUFFERS = 512
 
 
 def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[str, NDArray[Any]]) -> Columns:

@@ -261,7 +261,7 @@ class Converter(ABC):
 
         Returns
         -------
-        mapping of str to ndarray or PackedBytes
+        mapping of str to ndarray or ByteColumn
         """
         fields: tuple[Field, ...] = self.fields  # type: ignore[attr-defined]
         for sample in batch:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from datasets.base.pipeline import Batch
-from datasets.base.values import Column, PackedBytes
+from datasets.base.values import ByteColumn, Column
 
 __all__ = ["Groups", "join"]
 
@@ -53,7 +53,7 @@ def _sizes(batch: Batch) -> list[int]:
     """Return the bytes of each sample."""
     total = np.zeros(len(batch), np.int64)
     for column in batch.columns.values():
-        total += np.diff(column.offsets) if isinstance(column, PackedBytes) else column[:1].nbytes
+        total += column.lengths if isinstance(column, ByteColumn) else column[:1].nbytes
     return list(total.tolist())
 
 
@@ -67,10 +67,7 @@ def join(pieces: list[Batch]) -> Batch:
 
 
 def _join_columns(columns: list[Column]) -> Column:
-    packed = [c for c in columns if isinstance(c, PackedBytes)]
-    if not packed:
-        return np.concatenate(columns)
-    starts = np.cumsum([0] + [int(c.offsets[-1]) for c in packed])
-    offsets = [c.offsets[:-1] + start for c, start in zip(packed, starts, strict=False)]
-    data = np.concatenate([c.data for c in packed])
-    return PackedBytes(data, np.concatenate([*offsets, starts[-1:]]), tuple(t for c in packed for t in c.tags))
+    lists = [c for c in columns if isinstance(c, ByteColumn)]
+    if not lists:
+        return np.concatenate([np.asarray(c) for c in columns])
+    return ByteColumn([v for c in lists for v in c.values], [t for c in lists for t in c.tags])

@@ -10,7 +10,8 @@ import hashlib
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datasets.base.errors import ConfigError, InputError, ShardwrightError
 from datasets.base.images import EncodedImage
-from datasets.base.values import Column, PackedBytes, take
+from datasets.base.values import ByteColumn, Column
 from datasets.sources.source import Source
 
 __all__ = ["Batch", "Failure", "Loaded", "load_batches", "shard_batches"]
@@ -35,8 +36,8 @@ class Batch:
     ----------
     indices : int64, shape (N,)
         Number of each sample in the input.
-    columns : mapping of str to ndarray or PackedBytes
-        Fixed-size fields have shape (N, ...), others are packed bytes.
+    columns : mapping of str to ndarray or ByteColumn
+        Fixed-size fields have shape (N, ...), others are lists of bytes.
     """
 
     indices: NDArray[np.int64]
@@ -50,7 +51,7 @@ class Batch:
 
     def slice(self, start: int, stop: int) -> "Batch":
         """Return samples `start` to `stop`, without a copy."""
-        return Batch(self.indices[start:stop], {k: take(c, start, stop) for k, c in self.columns.items()})
+        return Batch(self.indices[start:stop], {k: c[start:stop] for k, c in self.columns.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,13 @@ class Failure:
 class Loaded:
     """What a DataLoader worker hands over for one list of sample numbers."""
 
-    indices: Any
+    indices: list[int]
     columns: dict[str, Any]
     failures: list[Failure]
 
     def batch(self) -> Batch:
-        """Return the good samples, as NumPy arrays."""
-        columns = {k: _each(c, _to_array) for k, c in self.columns.items()}
-        return Batch(np.asarray(self.indices), columns)
+        """Return the good samples."""
+        return Batch(np.asarray(self.indices), {k: _unpacked(c) for k, c in self.columns.items()})
 
 
 class _Samples(Dataset[tuple[int, Any]]):
@@ -101,9 +101,9 @@ class _CollateSamples:
         failures = [value for _, value in items if isinstance(value, Failure)]
         good = [item for item in items if not isinstance(item[1], Failure)]
         columns, good, bad = self._pack(good)
-        if get_worker_info() is not None:  # tensors travel through shared memory, arrays through a pipe
-            columns = {k: _each(c, _to_tensor) for k, c in columns.items()}
-        return Loaded([index for index, _ in good], columns, sorted(failures + bad, key=lambda f: f.index))
+        # Tensors travel through shared memory, everything else through a pipe.
+        sent = columns if get_worker_info() is None else {k: _packed(c) for k, c in columns.items()}
+        return Loaded([index for index, _ in good], sent, sorted(failures + bad, key=lambda f: f.index))
 
     def _pack(self, good: list[tuple[int, Any]]) -> tuple[dict[str, Column], list[tuple[int, Any]], list[Failure]]:
         if not good:
@@ -127,18 +127,20 @@ class _CollateSamples:
         return None
 
 
-def _to_array(values: Any) -> Any:
-    return values.numpy() if isinstance(values, torch.Tensor) else values
+def _packed(column: Column) -> Any:
+    if not isinstance(column, ByteColumn):
+        return torch.from_numpy(np.ascontiguousarray(column))
+    data, offsets = column.joined()
+    return torch.from_numpy(data), torch.from_numpy(offsets), column.tags
 
 
-def _to_tensor(array: Any) -> Any:
-    return torch.from_numpy(array) if array.flags.writeable else torch.from_numpy(array.copy())
-
-
-def _each(column: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(column, PackedBytes):
-        return PackedBytes(change(column.data), change(column.offsets), column.tags)
-    return change(column)
+def _unpacked(sent: Any) -> Column:
+    if isinstance(sent, torch.Tensor):
+        return np.asarray(sent)
+    if not isinstance(sent, tuple):
+        return cast("Column", sent)
+    data, cuts = sent[0].numpy().data, sent[1].tolist()
+    return ByteColumn([data[a:b] for a, b in pairwise(cuts)], sent[2])
 
 
 def _failure(index: int, error: BaseException, sample: Any = None) -> Failure:

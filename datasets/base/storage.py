@@ -19,8 +19,10 @@ import xxhash
 
 from datasets.base.errors import CorruptShardError, StorageError
 
-__all__ = ["FileCache", "hash_file", "mapped", "read_exactly", "read_into"]
+__all__ = ["FileCache", "hash_file", "mapped", "read_exactly", "read_into", "write_buffers"]
 
+# Buffers per call of preadv or writev: the system's limit (IOV_MAX) is 1024.
+MAX_BUFFERS = 512
 _HAS_PREAD = hasattr(os, "preadv")
 
 
@@ -204,6 +206,19 @@ def _read_some(fd: int, length: int, offset: int, path: Path) -> bytes:
     if not data:
         raise CorruptShardError(f"{path} ends before byte {offset + length}; it was cut while it was open")
     return data
+
+
+def write_buffers(fd: int, buffers: list[Any]) -> None:
+    """Write many buffers to an open file, one after the other, without joining them first."""
+    if not hasattr(os, "writev"):
+        buffers = [b"".join(buffers)]
+    for start in range(0, len(buffers), MAX_BUFFERS):
+        part = buffers[start : start + MAX_BUFFERS]
+        done = os.writev(fd, part) if hasattr(os, "writev") else 0
+        if done != sum(map(len, part)):  # a short write: a signal, a full disk, or no writev
+            rest = memoryview(b"".join(part))[done:]
+            while rest:
+                rest = rest[os.write(fd, rest) :]
 
 
 _SEEK_LOCK = threading.Lock()

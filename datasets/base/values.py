@@ -6,8 +6,8 @@ import math
 import operator
 import zlib
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,50 +19,49 @@ from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 
-__all__ = ["Column", "PackedBytes", "infer_field", "npy_header", "pack", "restore", "take"]
+__all__ = ["ByteColumn", "Column", "infer_field", "npy_header", "pack", "restore"]
 
 MASK_NAMES = ("mask", "seg", "segmentation")
 
 
-class PackedBytes(NamedTuple):
-    """Values of different sizes, end to end in one buffer.
+@dataclass(frozen=True, slots=True)
+class ByteColumn:
+    """Values of different sizes, one buffer each.
 
-    Attributes
+    Parameters
     ----------
-    data : uint8, shape (total bytes,)
-    offsets : int64, shape (N + 1,)
-        Value `i` is ``data[offsets[i]:offsets[i + 1]]``.
-    tags : tuple of (extension, mode)
-        Of images: file extension and Pillow mode; else ``("", "")``.
+    values : sequence of bytes or memoryview
+    tags : sequence of (extension, mode), optional
+        Of images: file extension and Pillow mode.
     """
 
-    data: Any
-    offsets: Any
-    tags: tuple[tuple[str, str], ...]
+    values: Sequence[Any]
+    tags: Sequence[tuple[str, str]] = ()
 
-    def views(self) -> list[memoryview]:
-        """Return one view per value, without a copy."""
-        data, cuts = memoryview(self.data), self.offsets.tolist()
-        return [data[a:b] for a, b in pairwise(cuts)]
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "ByteColumn":
+        return ByteColumn(self.values[rows], self.tags[rows])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each value, shape (N,)."""
+        return np.fromiter(map(len, self.values), np.int64, len(self.values))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, self.values))
+
+    def joined(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all values end to end, and their N + 1 offsets in that."""
+        offsets = np.zeros(len(self.values) + 1, dtype=np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        return np.frombuffer(bytearray().join(self.values), dtype=np.uint8), offsets
 
 
-Column = NDArray[Any] | PackedBytes
-
-
-def pack_bytes(values: Sequence[Any], tags: Sequence[tuple[str, str]]) -> PackedBytes:
-    """Lay byte strings end to end."""
-    offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum([len(v) for v in values], out=offsets[1:])
-    data = np.frombuffer(bytearray().join(values), dtype=np.uint8)
-    return PackedBytes(data, offsets, tuple(tags))
-
-
-def take(column: Column, start: int, stop: int) -> Column:
-    """Return values `start` to `stop` of a column, without a copy."""
-    if not isinstance(column, PackedBytes):
-        return column[start:stop]
-    cuts = column.offsets[start : stop + 1]
-    return PackedBytes(column.data[cuts[0] : cuts[-1]], cuts - cuts[0], column.tags[start:stop])
+Column = NDArray[Any] | ByteColumn
 
 
 def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None) -> Column:
@@ -79,7 +78,7 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
 
     Returns
     -------
-    ndarray of shape (N, *field.shape), or PackedBytes
+    ndarray of shape (N, *field.shape), or ByteColumn
         The former for fixed-size fields.
 
     Raises
@@ -97,8 +96,8 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
     if field.is_image:
         how = ("png", None) if field.kind == "mask" else (encoding, quality)
         encoded = [_image_bytes(field, v, *how) for v in values]
-        return pack_bytes([e[0] for e in encoded], [e[1] for e in encoded])
-    return pack_bytes([_plain_bytes(field, v) for v in values], [("", "")] * len(values))
+        return ByteColumn([e[0] for e in encoded], [e[1] for e in encoded])
+    return ByteColumn([_plain_bytes(field, v) for v in values])
 
 
 def _scalar(field: Field, value: Any) -> int | float:

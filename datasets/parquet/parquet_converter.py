@@ -46,7 +46,7 @@ class ParquetConverter(ConverterFlexibleSize):
     @contextmanager
     def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[_Shard]:
         schema = schema_of(fields)
-        with path.open("wb") as file:
+        with pa.OSFile(str(path), "wb") as file:
             writer = pq.ParquetWriter(
                 file,
                 schema,

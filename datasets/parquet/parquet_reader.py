@@ -11,6 +11,7 @@ from datasets.base.fields import Field
 from datasets.base.index import Ranges
 from datasets.base.reader import Reader
 from datasets.base.storage import mapped
+from datasets.parquet.pages import value_ranges
 
 __all__ = ["ParquetReader"]
 
@@ -41,29 +42,18 @@ class ParquetReader(Reader):
 
 
 def _locate_chunk(path: Path, data: memoryview, file: Any, group: int, field: Field) -> np.ndarray:
-    """Return offsets and lengths (2, N) of one column of a row group.
-
-    PLAIN byte arrays are a 4-byte length and the bytes, value after value, with
-    headers between pages. So each value stands where the one before ended, or
-    at the next place where its length and its bytes are found.
-    """
-    from datasets.pyarrow_ipc.arrow_columns import byte_values
-
+    """Return offsets and lengths (2, N) of one column of a row group."""
     leaf = f"{field.name}.bytes" if field.is_image else field.name
-    columns = file.metadata.row_group(group)
-    chunk = next(c for c in map(columns.column, range(columns.num_columns)) if c.path_in_schema == leaf)
+    row_group = file.metadata.row_group(group)
+    number = next((i for i in range(row_group.num_columns) if row_group.column(i).path_in_schema == leaf), None)
+    if number is None:
+        raise CorruptShardError(f"{path}: row group {group} has no column {leaf!r}")
+    chunk, nullable = row_group.column(number), file.schema.column(number).max_definition_level > 0
     start, stop = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
-    table = file.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
-    cuts, buffer = byte_values(table)
-    values, lengths = memoryview(buffer).cast("B"), np.diff(cuts)
-    offsets = np.empty_like(lengths)
-    for row, (a, b) in enumerate(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
-        wanted = (b - a).to_bytes(4, "little") + bytes(values[a : min(b, a + 32)])
-        while data[start : start + len(wanted)] != wanted or data[start + 4 : start + 4 + b - a] != values[a:b]:
-            step = bytes(data[start + 1 : min(stop, start + 2**20)]).find(wanted)
-            if step < 0:
-                raise CorruptShardError(f"{path}: value {row} of {leaf!r} in row group {group} is not stored as it is")
-            start += 1 + step
-        offsets[row] = start + 4
-        start += 4 + b - a
-    return np.stack([offsets, lengths])
+    try:
+        if chunk.compression != "UNCOMPRESSED" or stop > len(data):
+            raise CorruptShardError(f"compression {chunk.compression}, bytes {start} to {stop} of {len(data)}")
+        ranges = list(value_ranges(data, start, stop, nullable))
+    except (CorruptShardError, IndexError) as error:
+        raise CorruptShardError(f"{path}: column {leaf!r} of row group {group}: {error}") from error
+    return np.array(ranges, np.int64).reshape(-1, 2).T

@@ -15,7 +15,7 @@ import pyarrow as pa
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.pipeline import Batch
-from datasets.base.values import Column, PackedBytes, npy_header, pack_bytes
+from datasets.base.values import ByteColumn, Column, npy_header
 
 __all__ = ["byte_values", "schema_of", "table_of"]
 
@@ -57,7 +57,7 @@ def table_of(batch: Batch, fields: Iterable[Field], schema: pa.Schema) -> pa.Rec
 def _array(field: Field, column: Column, indices: Any) -> pa.Array:
     if field.is_scalar:
         return pa.array(column)
-    if not isinstance(column, PackedBytes):
+    if not isinstance(column, ByteColumn):
         column = _as_npy(field, column)
     if not field.is_image:
         return _bytes(TYPES[field.kind], column)
@@ -66,18 +66,18 @@ def _array(field: Field, column: Column, indices: Any) -> pa.Array:
     return pa.StructArray.from_arrays(parts, fields=list(IMAGE))
 
 
-def _as_npy(field: Field, column: Any) -> PackedBytes:
+def _as_npy(field: Field, column: Any) -> ByteColumn:
     """Return arrays of one shape as .npy files, which everything can read."""
     header = npy_header(str(field.dtype), field.shape or ())
-    return pack_bytes([header + row.tobytes() for row in column], [("", "")] * len(column))
+    return ByteColumn([header + row.tobytes() for row in column])
 
 
-def _bytes(kind: pa.DataType, column: PackedBytes) -> pa.Array:
-    if column.offsets[-1] >= 2**31:
-        raise LimitError(f"a value of {column.offsets[-1]} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
-    offsets = np.ascontiguousarray(column.offsets, dtype=np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(column.data))]
-    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)
+def _bytes(kind: pa.DataType, column: ByteColumn) -> pa.Array:
+    data, offsets = column.joined()
+    if len(data) >= 2**31:
+        raise LimitError(f"a value of {len(data)} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(column), buffers)
 
 
 def byte_values(column: pa.Array) -> tuple[np.ndarray, pa.Buffer]:

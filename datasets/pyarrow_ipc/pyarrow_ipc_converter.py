@@ -41,7 +41,7 @@ class IpcConverter(ConverterFlexibleSize):
     @contextmanager
     def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[_Shard]:
         schema = schema_of(fields)
-        with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
             shard = _Shard(writer, fields, schema)
             yield shard
             shard.write(shard.groups.rest())

@@ -13,7 +13,8 @@ from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.manifest import Shard
 from datasets.base.pipeline import Batch
-from datasets.base.values import PackedBytes, npy_header
+from datasets.base.storage import write_buffers
+from datasets.base.values import ByteColumn, npy_header
 from datasets.tar.tar_reader import BLOCK, members
 
 __all__ = ["TarConverter"]
@@ -32,7 +33,6 @@ _HEADER = tarfile.TarInfo("")
 _HEADER.mode = 0o444
 _TEMPLATE = _HEADER.tobuf(tarfile.USTAR_FORMAT)
 _SUM = sum(_TEMPLATE[:124]) + sum(_TEMPLATE[136:148]) + sum(_TEMPLATE[156:]) + 8 * ord(" ")
-_END = tarfile.RECORDSIZE
 
 
 class TarConverter(ConverterFlexibleSize):
@@ -51,20 +51,20 @@ class TarConverter(ConverterFlexibleSize):
 
     @contextmanager
     def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[tuple[BinaryIO, tuple[Field, ...]]]:
-        with path.open("wb", buffering=2**20) as file:
+        with path.open("wb", buffering=0) as file:
             yield file, fields
-            file.write(bytes(2 * BLOCK))
-            file.write(bytes(-file.tell() % _END))
+            file.write(bytes(2 * BLOCK + -(file.tell() + 2 * BLOCK) % tarfile.RECORDSIZE))
 
     def _write_data_to_disk(self, shard: tuple[BinaryIO, tuple[Field, ...]], batch: Batch) -> None:
         file, fields = shard
         columns = [(f, _contents(f, batch[f.name])) for f in fields]
+        parts: list[Any] = []
         for row, index in enumerate(batch.indices.tolist()):
             for field, contents in columns:
                 extension, content = contents[row]
                 size = len(content)
-                header = _header(f"{index:09d}.{_suffix(field, extension)}", size)
-                file.writelines((header, content, bytes(-size % BLOCK)))
+                parts += (_header(f"{index:09d}.{_suffix(field, extension)}", size), content, bytes(-size % BLOCK))
+        write_buffers(file.fileno(), parts)
 
     @classmethod
     def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
@@ -93,8 +93,9 @@ def _suffix(field: Field, extension: str) -> str:
 
 def _contents(field: Field, column: Any) -> list[tuple[str, Any]]:
     """Return extension and bytes of every value."""
-    if isinstance(column, PackedBytes):
-        return [(extension, view) for (extension, _), view in zip(column.tags, column.views(), strict=True)]
+    if isinstance(column, ByteColumn):
+        extensions = [extension for extension, _ in column.tags] or [""] * len(column)
+        return list(zip(extensions, column.values, strict=True))
     if field.is_scalar:
         return [("", repr(value).encode()) for value in column.tolist()]
     header = npy_header(str(field.dtype), field.shape or ())

@@ -1,0 +1,101 @@
+"""Where values lie in a Parquet column chunk: its page headers, read without decoding a page.
+
+A data page of an uncompressed, PLAIN byte-array column is a header (a struct
+`PageHeader` in Thrift's compact protocol), definition levels, and for every
+value its length (4 bytes, little-endian) and its bytes. Sources: the
+``parquet-format`` specification and ``thrift-compact-protocol.md`` of Apache Thrift.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from datasets.base.errors import CorruptShardError
+
+__all__ = ["value_ranges"]
+
+_DATA_PAGE, _PLAIN = 0, 0
+
+
+def value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of every value of a column chunk.
+
+    Parameters
+    ----------
+    data : memoryview
+        The whole file.
+    start, stop : int
+        Bytes of the column chunk's pages.
+    nullable : bool
+        Whether pages begin with definition levels.
+
+    Raises
+    ------
+    CorruptShardError
+        If a page is not an uncompressed PLAIN data page without nulls.
+    """
+    position = start
+    while position < stop:
+        header, body = _struct(data, position)
+        details = header.get(5, {})
+        size, count = header.get(3, 0), details.get(1, 0)
+        if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != size:
+            raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
+        end = body + size
+        value = body + 4 + _length(data, body) if nullable else body
+        for _ in range(count):
+            length = _length(data, value)
+            if value + 4 + length > end:
+                raise CorruptShardError(f"a value at byte {value} leaves its page, which ends at byte {end}")
+            yield value + 4, length
+            value += 4 + length
+        if value != end:
+            raise CorruptShardError(f"the page at byte {position} has {count} values and {end - value} bytes more")
+        position = end
+
+
+def _length(data: memoryview, position: int) -> int:
+    return int.from_bytes(data[position : position + 4], "little")
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 64:
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+        shift += 7
+    raise CorruptShardError(f"no number ends near byte {position}")
+
+
+def _struct(data: memoryview, position: int) -> tuple[dict[int, Any], int]:
+    """Read a Thrift struct: field number to value, and where it ends."""
+    values: dict[int, Any] = {}
+    number = 0
+    while head := data[position]:
+        position += 1
+        if head >> 4:
+            number += head >> 4
+        else:
+            number, position = _zigzag(data, position)
+        values[number], position = _value(data, position, head & 15)
+    return values, position + 1
+
+
+def _zigzag(data: memoryview, position: int) -> tuple[int, int]:
+    value, position = _varint(data, position)
+    return (value >> 1) ^ -(value & 1), position
+
+
+def _value(data: memoryview, position: int, kind: int) -> tuple[Any, int]:
+    if kind in (1, 2):  # booleans are their own type
+        return kind == 1, position
+    if kind in (4, 5, 6):  # i16, i32, i64
+        return _zigzag(data, position)
+    if kind == 8:  # bytes, as in the statistics of a page
+        length, position = _varint(data, position)
+        return None, position + length
+    if kind == 12:
+        return _struct(data, position)
+    raise CorruptShardError(f"a page header has a value of Thrift type {kind} at byte {position}")
