@@ -42,6 +42,7 @@ from datasets.base.commit import SplitPaths, split_lock
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import ConfigError, InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
+from datasets.base.image_shrink import Shrink
 from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_shape, check_whole
 from datasets.base.pipeline import Batch
@@ -102,6 +103,7 @@ class Converter(ABC):
 
     format_name: ClassVar[str]
     fixed_size: ClassVar[bool]
+    fields: tuple[Field, ...] = ()  # known once `convert` has begun
 
     def __init__(
         self,
@@ -263,7 +265,7 @@ class Converter(ABC):
         -------
         mapping of str to ndarray or ByteColumn
         """
-        fields: tuple[Field, ...] = self.fields  # type: ignore[attr-defined]
+        fields = self.fields
         for sample in batch:
             if sample.keys() != {f.name for f in fields}:
                 names = sorted(f.name for f in fields)
@@ -403,7 +405,17 @@ def _replace_by_shorter(folder: Path) -> None:
 
 
 class ConverterFlexibleSize(Converter):
-    """A converter whose values may have any size; images keep their own bytes."""
+    """A converter whose values may have any size; images keep their own bytes.
+
+    Parameters
+    ----------
+    longer_side, shorter_side : int, optional
+        Make images whose longer (or shorter) side has more pixels than this
+        smaller, and encode them anew with `encoding` and `quality`. Masks take
+        the nearest pixel and stay PNG.
+    **options
+        As `Converter`.
+    """
 
     fixed_size = False
 
@@ -414,9 +426,26 @@ class ConverterFlexibleSize(Converter):
         images_per_file: int = 1000,
         batch_size: int = 32,
         num_workers: int = 4,
+        *,
+        longer_side: int | None = None,
+        shorter_side: int | None = None,
         **options: Any,
     ) -> None:
+        self.shrink = Shrink(longer_side, shorter_side)
         super().__init__(input_data, output_path, images_per_file, batch_size, num_workers, **options)
+
+    def _options(self) -> dict[str, Any]:
+        sides = {"longer_side": self.shrink.longer_side, "shorter_side": self.shrink.shorter_side}
+        return super()._options() | sides
+
+    def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
+        if self.shrink:
+            kinds = {f.name: f.kind for f in self.fields if f.is_image}
+            batch = [
+                {k: self.shrink(v, kinds[k] == "mask") if k in kinds else v for k, v in sample.items()}
+                for sample in batch
+            ]
+        return super()._custom_collate_fn(batch)
 
     def _stored_field(self, field: Field, value: Any) -> Field:
         return field
