@@ -1,0 +1,258 @@
+"""Converter: what all converters share, whatever their values and their format."""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from datasets.base.commit import SplitPaths, split_lock
+from datasets.base.distributed import rank_and_world
+from datasets.base.errors import ConfigError, InputError, ShardwrightError
+from datasets.base.fields import Field, check_fields
+from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
+from datasets.base.options import check_choice, check_output, check_whole
+from datasets.base.pipeline import Batch
+from datasets.base.plan import Plan, agree_on_plan
+from datasets.base.publish import finished, publish_when_complete, staging_paths
+from datasets.base.values import Column, infer_field, pack
+from datasets.base.write import ShardWriter, write_shards
+from datasets.sources import open_source
+
+__all__ = ["Converter"]
+
+
+class Converter(ABC):
+    """Turns an input into the shards of one split.
+
+    Parameters
+    ----------
+    input_data : path, Dataset or Source
+        A folder of class folders, any map-style ``torch.utils.data.Dataset``,
+        or the path or reader of a converted split.
+    output_path : path
+        Folder of the converted splits; made if missing.
+    images_per_file : int
+        Samples per shard.
+    batch_size : int
+        Samples that a worker process packs at a time; bounds memory, changes no byte.
+    num_workers : int
+        Worker processes; 0 reads in this one. Changes no byte.
+    split : str
+        Name of the split: ``train``, ``validation``, ``test``, ...
+    fields : sequence of Field, optional
+        How to store fields that should not be inferred from the first sample.
+    encoding : {"png", "jpeg", "webp"}
+        For images that have no source bytes. Masks are always PNG.
+    quality : int, optional
+        1 to 100, of ``"jpeg"`` and ``"webp"``.
+    on_error : {"raise", "skip"}
+        What to do about a sample that cannot be converted. Skipped ones are
+        listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
+    max_skipped : int, optional
+        More skipped samples than this are an error.
+    overwrite : bool
+        Replace a converted split: the new one is written aside, then swapped in.
+    dist : bool
+        Share the work among the ranks of ``torch.distributed`` or of the launcher.
+    rank, num_replicas : int, optional
+        This process's rank and the number of ranks, instead.
+    wait : bool
+        Whether `convert` waits until all ranks are done.
+    progress : bool, optional
+        Progress bar; by default only on a terminal.
+
+    Raises
+    ------
+    ConfigError, InputError, OutputExistsError
+        If an argument is wrong, before anything is written.
+    """
+
+    format_name: ClassVar[str]
+    fixed_size: ClassVar[bool]
+    fields: tuple[Field, ...] = ()  # known once `convert` has begun
+
+    def __init__(
+        self,
+        input_data: Any,
+        output_path: str | Path,
+        images_per_file: int = 1000,
+        batch_size: int = 100,
+        num_workers: int = 4,
+        *,
+        split: str = "train",
+        fields: Sequence[Field] = (),
+        encoding: Literal["png", "jpeg", "webp"] = "png",
+        quality: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_skipped: int | None = None,
+        overwrite: bool = False,
+        dist: bool = False,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        wait: bool = True,
+        progress: bool | None = None,
+    ) -> None:
+        self.images_per_file = check_whole("images_per_file", images_per_file, 1)
+        self.batch_size = check_whole("batch_size", batch_size, 1)
+        self.num_workers = check_whole("num_workers", num_workers, 0)
+        if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
+            raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+        self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
+        self.quality = self._check_quality(quality)
+        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
+        self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
+        self.overwrite, self.wait, self.progress = overwrite, wait, progress
+        self.rank, self.world = rank_and_world(dist, rank, num_replicas)
+        self.given_fields = {f.name: f for f in fields}
+        output = Path(output_path).absolute()
+        check_output(output, input_data)
+        self.source = open_source(input_data)
+        if not len(self.source):
+            raise InputError("input_data has no samples; there is nothing to convert")
+        self.paths = SplitPaths(output, split)
+
+    def _check_quality(self, quality: int | None) -> int | None:
+        if quality is None:
+            return None
+        if self.encoding == "png":
+            raise ConfigError(f"quality={quality!r} has no meaning for png, which is lossless; leave it out")
+        if check_whole("quality", quality, 1) > 100:
+            raise ConfigError(f"quality={quality!r} must be at most 100")
+        return quality
+
+    def convert(self) -> Manifest | None:
+        """Write this rank's shards and publish the split when all are there.
+
+        A conversion that was killed goes on where it stopped when the same call
+        is made again, with any number of workers or ranks. A split that is
+        already complete is left as it is.
+
+        Returns
+        -------
+        Manifest
+            Of the published split; ``None`` if other ranks are still at work
+            and ``wait`` is false.
+
+        Raises
+        ------
+        InputError
+            If a sample cannot be converted; the message names it.
+        PlanMismatchError
+            If the split was begun with other input or options.
+        LockedError
+            If another process writes the same split.
+        StorageError
+            If the disk fails or is full; run again when there is room.
+        """
+        fields = self._fields()
+        plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
+        with split_lock(self.paths, self.rank, self.world):
+            target = self._target(plan)
+            if not finished(target, plan):
+                target.metadata.mkdir(parents=True, exist_ok=True)
+                target.data.mkdir(exist_ok=True)
+                agree_on_plan(target, plan, self.rank)
+                write_shards(self._writer(target, plan), self.rank, self.world)
+            return publish_when_complete(self.paths, target, plan, wait=self.wait)
+
+    def _target(self, plan: Plan) -> SplitPaths:
+        """Return where to write: aside, if a split is to be replaced."""
+        if not self.overwrite:
+            return self.paths
+        staging = staging_paths(self.paths)
+        begun = Plan.read(staging.plan)
+        if self.rank == 0 and begun is not None and begun != plan:
+            shutil.rmtree(staging.root)
+        return staging
+
+    def _writer(self, target: SplitPaths, plan: Plan) -> ShardWriter:
+        return ShardWriter(
+            paths=target,
+            plan=plan,
+            source=self.source,
+            collate=self._custom_collate_fn_with(plan.fields),
+            write=self._write_shard,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            max_skipped=self.max_skipped,
+            progress=self.progress,
+        )
+
+    def _custom_collate_fn_with(self, fields: tuple[Field, ...]) -> Any:
+        """Return the hook, bound to a converter that knows the fields and carries no input."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__, source=None, fields=fields)
+        return bound._custom_collate_fn
+
+    def _options(self) -> dict[str, Any]:
+        """Return what decides about the bytes on disk, as JSON values."""
+        return {
+            "images_per_file": self.images_per_file,
+            "encoding": self.encoding,
+            "quality": self.quality,
+            "on_error": self.on_error,
+        }
+
+    def _fields(self) -> tuple[Field, ...]:
+        """Return how each field is stored: as given, as the source knows, or as the first good sample shows."""
+        for index in range(len(self.source)):
+            try:
+                fields = self._fields_of(self.source[index])
+            except (Exception, SystemExit) as error:  # a dataset may raise anything
+                if self.on_error == "skip" and not isinstance(error, ConfigError):
+                    continue
+                if isinstance(error, ConfigError):
+                    raise
+                reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
+                name = self.source.name(index)
+                raise InputError(f"{name}: {reason}; mend or remove it, or pass on_error='skip'") from error
+            check_fields(fields)
+            return fields
+        raise InputError("no sample of input_data can be read; nothing was written")
+
+    def _fields_of(self, sample: dict[str, Any]) -> tuple[Field, ...]:
+        known = {**self.source.fields, **self.given_fields}
+        unknown = self.given_fields.keys() - sample.keys()
+        if unknown:
+            raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
+        return tuple(
+            self._stored_field(known.get(name) or infer_field(name, value), value) for name, value in sample.items()
+        )
+
+    def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
+        """Pack samples into one column per field; runs in the worker processes.
+
+        Parameters
+        ----------
+        batch : list of dict
+            Raw values by field name, as the source gave them.
+
+        Returns
+        -------
+        mapping of str to ndarray or ByteColumn
+        """
+        fields = self.fields
+        for sample in batch:
+            if sample.keys() != {f.name for f in fields}:
+                names = sorted(f.name for f in fields)
+                raise InputError(f"the sample has the fields {sorted(sample)}, others have {names}")
+        return {f.name: pack(f, [s[f.name] for s in batch], self.encoding, self.quality) for f in fields}
+
+    @abstractmethod
+    def _stored_field(self, field: Field, value: Any) -> Field:
+        """Return the field as this kind of format stores it, given its first value."""
+
+    @abstractmethod
+    def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
+        """Write the samples of all `batches` to one shard."""
+
+    @classmethod
+    def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
+        """Return files for other tools that belong to one shard: name under ``metadata/`` to content."""
+        return {}
+
+    @classmethod
+    def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
+        """Return files for other tools that belong to the whole split, as `_shard_extras`."""
+        return {}
