@@ -143,7 +143,7 @@ def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:
             raise UnsafeDataError(f"{path}: its header is not that of {manifest.num_samples} records of {dtype}")
     if not manifest.num_samples:
         return np.empty(0, dtype)
-    return np.memmap(path, dtype, mode="r", offset=len(header), shape=(manifest.num_samples,))
+    return np.asarray(np.memmap(path, dtype, mode="r", offset=len(header), shape=(manifest.num_samples,)))
 
 
 def npy_header_of(dtype: np.dtype[Any], count: int) -> bytes:

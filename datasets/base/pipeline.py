@@ -8,7 +8,7 @@ writes decides what becomes of it.
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -23,7 +23,7 @@ from datasets.base.images import EncodedImage
 from datasets.base.values import ByteColumn, Column
 from datasets.sources.source import Source
 
-__all__ = ["Batch", "Failure", "Loaded", "load_batches", "shard_batches"]
+__all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches"]
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Column]]
 
@@ -152,19 +152,47 @@ def _failure(index: int, error: BaseException, sample: Any = None) -> Failure:
     return Failure(index, reason, sha256, error if travels else None)
 
 
-def shard_batches(shards: Iterable[int], num_samples: int, per_shard: int, batch_size: int) -> Iterator[list[int]]:
-    """Yield lists of sample numbers, none of which crosses the edge of a shard."""
-    for shard in shards:
-        stop = min((shard + 1) * per_shard, num_samples)
-        for start in range(shard * per_shard, stop, batch_size):
-            yield list(range(start, min(start + batch_size, stop)))
+@dataclass(frozen=True, slots=True)
+class ShardBatches:
+    """Ranges of sample numbers, none of which crosses the edge of a shard; a batch sampler.
+
+    Parameters
+    ----------
+    shards : sequence of int
+        Which shards, in this order.
+    num_samples : int
+        Of the whole input.
+    per_shard, batch_size : int
+        Samples of a shard and of a batch.
+    """
+
+    shards: Sequence[int]
+    num_samples: int
+    per_shard: int
+    batch_size: int
+
+    def __iter__(self) -> Iterator[range]:
+        for shard in self.shards:
+            samples = self.samples(shard)
+            yield from (samples[i : i + self.batch_size] for i in range(0, len(samples), self.batch_size))
+
+    def __len__(self) -> int:
+        return sum(self.batches(shard) for shard in self.shards)
+
+    def samples(self, shard: int) -> range:
+        """Return the sample numbers of a shard."""
+        return range(shard * self.per_shard, min((shard + 1) * self.per_shard, self.num_samples))
+
+    def batches(self, shard: int) -> int:
+        """Return the number of batches of a shard."""
+        return -(-len(self.samples(shard)) // self.batch_size)
 
 
-def load_batches(source: Source, batches: Sequence[list[int]], collate: Collate, num_workers: int) -> Iterator[Loaded]:
+def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_workers: int) -> Iterator[Loaded]:
     """Read and pack `batches` of sample numbers, in order, in `num_workers` processes."""
     loader = DataLoader(
         _Samples(source),
-        batch_sampler=batches,
+        batch_sampler=cast("Any", batches),
         num_workers=min(num_workers, len(batches)),
         collate_fn=_CollateSamples(collate),
     )
