@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from datasets.base.commit import Part, SplitPaths, publish_file, publish_shard, storage_errors
 from datasets.base.errors import CorruptShardError, InputError
@@ -19,10 +18,11 @@ from datasets.base.fields import Field
 from datasets.base.formats import get_format
 from datasets.base.index import Ranges, build_records, index_dtype
 from datasets.base.manifest import Shard
-from datasets.base.pipeline import Batch, Failure, Loaded, load_batches, shard_batches
+from datasets.base.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
 from datasets.base.plan import Plan
+from datasets.base.progress import Progress
 from datasets.base.storage import mapped
-from datasets.base.values import PackedBytes, decompress
+from datasets.base.values import ByteColumn, decompress
 from datasets.sources.source import Source
 
 __all__ = ["ShardWriter", "write_shards"]
@@ -64,8 +64,8 @@ class _ShardLog:
             if f.is_scalar:
                 self.scalars.setdefault(f.name, []).append(np.asarray(column))
                 continue
-            packed = column if isinstance(column, PackedBytes) else None
-            values: list[Any] = packed.views() if packed else [np.ascontiguousarray(row) for row in column]
+            packed = column if isinstance(column, ByteColumn) else None
+            values = packed.values if packed else [np.ascontiguousarray(row).data for row in np.asarray(column)]
             self.hashes.setdefault(f.name, []).extend(xxhash.xxh3_64_intdigest(v) for v in values)
             if f.is_image:
                 modes = [mode for _, mode in packed.tags] if packed else [f.mode or ""] * len(batch)
@@ -87,15 +87,13 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     mine = range(rank, plan.num_shards, world)
     dtype = index_dtype(plan.fields)
     todo = [k for k in mine if not _is_done(paths, k, dtype)]
-    batches = list(shard_batches(todo, plan.num_samples, plan.per_shard, writer.batch_size))
+    batches = ShardBatches(todo, plan.num_samples, plan.per_shard, writer.batch_size)
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
-    bar = tqdm(
-        total=sum(map(len, batches)), unit="images", disable=None if writer.progress is None else not writer.progress
-    )
+    bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
     pending: Future[None] | None = None
     with bar, ThreadPoolExecutor(1) as pool:
         for shard in todo:
-            commit = _write_shard(writer, shard, loaded, bar)
+            commit = _write_shard(writer, shard, batches, loaded, bar)
             if pending is not None:
                 pending.result()
             pending = pool.submit(commit)
@@ -108,21 +106,22 @@ def _is_done(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> bool:
     return part is not None and part[0].holds(paths.data)
 
 
-def _write_shard(writer: ShardWriter, shard: int, loaded: Iterator[Loaded], bar: Any) -> Callable[[], None]:
+def _write_shard(
+    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress
+) -> Callable[[], None]:
     """Write one shard under temporary names; return what makes it final."""
     plan = writer.plan
     name = plan.shard_name(shard)
     folder = writer.paths.work_folder(name)
     fields = plan.fields
     path = folder / f"{name}{get_format(plan.values['format']).suffix}"
-    start, stop = shard * plan.per_shard, min((shard + 1) * plan.per_shard, plan.num_samples)
     log = _ShardLog(fields)
     with storage_errors(path):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
-            stream = _batches(writer, log, loaded, -(-(stop - start) // writer.batch_size), bar)
-            writer.write(path, stream, stop - start, fields)
+            stream = _batches(writer, log, loaded, batches.batches(shard), bar)
+            writer.write(path, stream, len(batches.samples(shard)), fields)
             for _ in stream:
                 raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
         except BaseException:
@@ -131,17 +130,23 @@ def _write_shard(writer: ShardWriter, shard: int, loaded: Iterator[Loaded], bar:
     return lambda: _commit_shard(writer, shard, path, log)
 
 
-def _batches(writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Any) -> Iterator[Batch]:
+def _batches(
+    writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Progress
+) -> Iterator[Batch]:
     """Yield the batches of one shard, noting what they hold."""
     for _ in range(count):
         item = next(loaded)
         for failure in item.failures:
             _skip(writer, log, failure)
-        bar.update(len(item.indices) + len(item.failures))
-        if len(item.indices):
-            batch = item.batch()
+        batch = item.batch()
+        bar.add(len(batch) + len(item.failures), _nbytes(batch))
+        if len(batch):
             log.add(batch)
             yield batch
+
+
+def _nbytes(batch: Batch) -> int:
+    return sum(column.nbytes for column in batch.columns.values())
 
 
 def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
