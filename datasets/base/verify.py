@@ -1,0 +1,192 @@
+"""Check every byte of converted splits, and name what is damaged.
+
+Nothing is trusted that was not checked before: first the manifest by the hash
+that it holds of itself, then every file by size and hash, then the format finds
+every sample anew and that must be what the index says. A file that was damaged is
+not given to any library of its format; its samples are told apart by their hashes.
+Nothing here, nor in any reader, unpickles.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base.commit import SplitPaths
+from datasets.base.errors import ShardwrightError
+from datasets.base.formats import get_format
+from datasets.base.index import map_index
+from datasets.base.manifest import Manifest, StoredFile
+from datasets.base.progress import Progress
+from datasets.base.publish import load_manifest, split_names
+from datasets.base.verify_shard import Problem, ShardCheck, file_damage, reason_of
+
+__all__ = ["Problem", "Report", "verify"]
+
+MAX_THREADS = 4  # hashing releases the GIL; more threads only make a disk seek
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found.
+
+    Parameters
+    ----------
+    dataset_path : Path
+    splits : tuple of str
+        What was checked.
+    samples, files, nbytes : int
+        How many samples, files and bytes these splits have by their manifests.
+    problems : tuple of Problem
+        Damage, and files that belong to nothing.
+    left_over : tuple of Path
+        What an unfinished or killed conversion left; does no harm.
+    """
+
+    dataset_path: Path
+    splits: tuple[str, ...]
+    samples: int
+    files: int
+    nbytes: int
+    problems: tuple[Problem, ...] = ()
+    left_over: tuple[Path, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(dataset_path: str | Path, split: str | None = None, *, progress: bool | None = False) -> Report:
+    """Check every byte of one split, or of all splits of a folder.
+
+    Parameters
+    ----------
+    dataset_path : path
+        The converter's ``output_path``.
+    split : str, optional
+        By default all of them.
+    progress : bool, optional
+        Progress bar; ``None``: only on a terminal.
+
+    Returns
+    -------
+    Report
+        With one `Problem` for each thing that is wrong. Damage is never an exception.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If there is no such split at all.
+
+    Examples
+    --------
+    >>> verify("out").ok  # doctest: +SKIP
+    True
+    """
+    root = Path(dataset_path).absolute()
+    names = split_names(root) if split is None else [split]
+    if not names or not SplitPaths(root, names[0]).manifest.exists():
+        load_manifest(SplitPaths(root, names[0] if names else "train"))  # says what there is instead
+    problems: list[Problem] = []
+    manifests: dict[str, Manifest] = {}
+    for name in names:
+        found = _read_manifest(SplitPaths(root, name))
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            manifests[name] = found
+    with Progress(sum(m.num_samples for m in manifests.values()), progress) as bar:
+        for name, manifest in manifests.items():
+            problems += _check_split(SplitPaths(root, name), manifest, bar)
+    strays, left_over = _strays(root, manifests, names, split)
+    stored = [file for manifest in manifests.values() for file in _stored_files(manifest)]
+    return Report(
+        root,
+        tuple(names),
+        samples=sum(m.num_samples for m in manifests.values()),
+        files=len(stored) + len(manifests),
+        nbytes=sum(file.size for file in stored),
+        problems=(*problems, *strays),
+        left_over=tuple(left_over),
+    )
+
+
+def _stored_files(manifest: Manifest) -> list[StoredFile]:
+    return [manifest.index, *manifest.extra, *(file for shard in manifest.shards for file in shard.files)]
+
+
+def _read_manifest(paths: SplitPaths) -> Manifest | Problem:
+    try:
+        manifest = load_manifest(paths)
+        content = paths.manifest.read_bytes()
+        get_format(manifest.format)
+    except (ShardwrightError, OSError) as error:
+        return Problem(paths.manifest, reason_of(error, paths.manifest), paths.split)
+    if content != manifest.to_bytes():  # another way to write the same values, which their hash does not see
+        return Problem(paths.manifest, "is not, byte for byte, what was written", paths.split)
+    return manifest
+
+
+def _check_split(paths: SplitPaths, manifest: Manifest, bar: Progress) -> Iterator[Problem]:
+    for path, file in [(paths.index, manifest.index), *((paths.metadata / e.name, e) for e in manifest.extra)]:
+        reason = file_damage(path, file)
+        if reason:
+            yield Problem(path, reason, paths.split)
+    try:
+        records: NDArray[Any] | None = map_index(paths.index, manifest)
+    except (ShardwrightError, OSError):
+        records = None  # told above; the shards are still checked by their own hashes
+    starts = np.cumsum([0, *(shard.num_samples for shard in manifest.shards)]).tolist()
+
+    def check(number: int) -> list[Problem]:
+        rows = None if records is None else records[starts[number] : starts[number + 1]]
+        return list(ShardCheck(paths, manifest, number, starts[number]).problems(rows))
+
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for shard, found in zip(manifest.shards, pool.map(check, range(len(manifest.shards))), strict=True):
+            yield from found
+            bar.add(shard.num_samples, sum(file.size for file in shard.files))
+
+
+def _strays(
+    root: Path, manifests: dict[str, Manifest], names: list[str], only: str | None
+) -> tuple[list[Problem], list[Path]]:
+    """Return the files under ``data`` and ``metadata`` that belong to no split, and what conversions left.
+
+    Beside these two folders everything is the user's: README.md, a licence, ...
+    """
+    known = {SplitPaths(root, name).manifest for name in names}
+    for name, manifest in manifests.items():
+        paths = SplitPaths(root, name)
+        known |= {paths.metadata / file.name for file in (manifest.index, *manifest.extra)}
+        known |= {paths.data / file.name for shard in manifest.shards for file in shard.files}
+    broken = [name for name in names if name not in manifests]
+    unfinished = [path.name.split(".")[1] for path in (root / "metadata").glob(".*.plan.json")]
+    unknown, left_over = [], []
+    for path in sorted(p for folder in ("data", "metadata") for p in _entries(root / folder)):
+        if path in known or (only is not None and not _belongs(path, only)) or any(_belongs(path, b) for b in broken):
+            continue
+        if path.name.startswith(".") or any(_belongs(path, split) for split in unfinished):
+            left_over.append(path)
+        else:
+            unknown.append(Problem(path, "belongs to no split; move it away, or convert its split again", only))
+    return unknown, left_over
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _belongs(path: Path, split: str) -> bool:
+    """Whether a name is one that this library gives to files of a split."""
+    return re.match(rf"\.?{re.escape(split)}(\.|-\d{{5}})", path.name) is not None

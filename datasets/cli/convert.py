@@ -1,0 +1,179 @@
+"""``shardwright convert``: a folder of images, or a converted split, into shards."""
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.base.errors import ConfigError
+from datasets.base.formats import format_names, get_format
+from datasets.base.manifest import Shard
+from datasets.base.options import check_output
+from datasets.cli.console import complain, say
+from datasets.cli.constructor import Option, add_options, join_pairs, options_of
+from datasets.cli.exit_codes import DAMAGE, DONE
+from datasets.cli.signals import stop_on_signals
+
+__all__ = ["EXAMPLES", "chosen_format", "configure", "run"]
+
+EXAMPLES = """\
+  shardwright convert photos out --format parquet
+  shardwright convert photos/val out --format parquet --split validation
+  shardwright convert photos out --format memmap --shape 224x224 --num-workers 8
+  shardwright convert photos out --format tar --on-error skip --max-skipped 10
+  shardwright convert out other --format tar            (one format into another)
+  shardwright convert photos out --estimate             (sizes and times; writes nothing)
+  srun shardwright convert photos out --format hdf5 --dist
+
+A conversion that was stopped goes on when the same command is run again.
+'shardwright convert --format NAME --help' shows the options of one format only.
+"""
+
+
+def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Add the arguments; the converter's own come from its constructor."""
+    parser.add_argument("input_data", metavar="INPUT", type=Path, help="folder of images, or a converted dataset")
+    parser.add_argument("output_path", metavar="OUTPUT", type=Path, help="folder of the shards; made if missing")
+    names, estimate = format_names(), "--estimate" in arguments
+    parser.add_argument("--format", required=not estimate, choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--estimate", action="store_true", help="predict sizes and times, and write nothing")
+    parser.add_argument("--input-split", metavar="NAME", help="of a converted INPUT (default: the same as --split)")
+    name = chosen_format(arguments)
+    if name in names:
+        offered = _offered(name)
+        add_options(parser, offered)
+        arguments[:] = join_pairs(arguments, offered)
+    elif estimate or {"-h", "--help"} & set(arguments):
+        _add_all_options(parser)
+
+
+def chosen_format(arguments: Sequence[str]) -> str | None:
+    """Return what follows ``--format``, before all arguments can be understood."""
+    for text, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if text == "--format":
+            return following
+        if text.startswith("--format="):
+            return text.partition("=")[2]
+    return None
+
+
+def _offered(format_name: str) -> dict[str, Option]:
+    return options_of(get_format(format_name).load_converter())
+
+
+def _add_all_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all formats, grouped by the formats that have them."""
+    offered = {name: _offered(name) for name in _installed(format_names())}
+    groups: dict[str, dict[str, Option]] = {}
+    for options in offered.values():
+        for option in options.values():
+            owners = [name for name, others in offered.items() if option.name in others]
+            title = "options" if len(owners) == len(offered) else f"options of {', '.join(owners)}"
+            groups.setdefault(title, {}).setdefault(option.name, option)
+    add_options(parser, groups.pop("options", {}))
+    for title, options in groups.items():
+        add_options(parser.add_argument_group(title), options)
+
+
+def _installed(names: Iterable[str]) -> Iterable[str]:
+    """Yield the formats whose libraries are there."""
+    for name in names:
+        try:
+            get_format(name).load_converter()
+        except ConfigError:
+            continue
+        yield name
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert, then say what came of it."""
+    if not options.input_data.exists():
+        raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
+    ours = ("run", "traceback", "format", "estimate", "input_split")
+    given = {k: v for k, v in vars(options).items() if k not in ours}
+    check_output(options.output_path.absolute(), options.input_data)
+    given["input_data"] = _opened(options.input_data, options.input_split, given.get("split", "train"))
+    if options.estimate:
+        from datasets.cli.estimate import print_estimates
+
+        return print_estimates([options.format] if options.format else list(_installed(format_names())), given)
+    start = time.perf_counter()
+    with stop_on_signals():
+        converter = get_format(options.format).load_converter()(**given)
+        before = _finished_samples(converter)
+        manifest = converter.convert()
+    if manifest is None:
+        say(f"{options.output_path}: the shards of this rank are written; the last rank publishes the split")
+        return DONE
+    _summarize(converter, manifest, manifest.num_samples + manifest.skipped - before, time.perf_counter() - start)
+    return _skipped(manifest.skipped, options)
+
+
+def _opened(path: Path, input_split: str | None, split: str) -> Any:
+    """Return what to convert: one split of a converted dataset, or a folder as it is."""
+    from datasets.base.publish import split_names
+    from datasets.sources.split import SplitSource
+
+    splits = split_names(path)
+    if splits:
+        return SplitSource(path, input_split or split)
+    if input_split:
+        raise ConfigError(f"--input-split {input_split}: {path} is no converted dataset; leave the option out")
+    return path
+
+
+def _finished_samples(converter: Any) -> int:
+    """Return how many samples an earlier run of the same conversion has finished, at most."""
+    from datasets.base.publish import staging_paths
+
+    paths = staging_paths(converter.paths) if converter.overwrite else converter.paths
+    if paths.manifest.exists():
+        return len(converter.source)
+    shards = len(list(paths.metadata.glob(f".{paths.split}.part-*[0-9]")))
+    return min(shards * converter.images_per_file, len(converter.source))
+
+
+def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> None:
+    from datasets.base.progress import readable_bytes
+
+    files = [file for shard in manifest.shards for file in shard.files]
+    nbytes = sum(file.size for file in (manifest.index, *manifest.extra, *files))
+    say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
+    say(f"  images   {manifest.num_samples:,} in {len(manifest.shards):,} shards")
+    read = _bytes_in(converter.source)
+    say(f"  bytes    {'' if read is None else f'{readable_bytes(read)} in, '}{readable_bytes(nbytes)} out")
+    if written <= 0:
+        say("  time     it was complete already; nothing was written")
+    else:
+        rest = manifest.num_samples + manifest.skipped - written
+        went_on = f"; {rest:,} images were there from an earlier run" if rest else ""
+        say(f"  time     {seconds:.1f} s, {written / seconds:,.0f} images/s{went_on}")
+    for reason, count in manifest.ignored.items():
+        say(f"  ignored  {reason}: {count:,}")
+    if manifest.skipped:
+        say(f"  skipped  {manifest.skipped:,}, listed in {converter.paths.skipped}")
+
+
+def _bytes_in(source: Any) -> int | None:
+    """Return the bytes of the input, where its source knows them."""
+    from datasets.sources.folder import FileSource
+    from datasets.sources.split import SplitSource
+
+    if isinstance(source, FileSource):
+        return int(source._sizes.sum())  # from the scan of the folder
+    if isinstance(source, SplitSource):
+        shards: tuple[Shard, ...] = source.reader.manifest.shards
+        return sum(file.size for shard in shards for file in shard.files)
+    return None
+
+
+def _skipped(skipped: int, options: argparse.Namespace) -> int:
+    allowed: int = getattr(options, "max_skipped", None) or 0
+    if skipped <= allowed:
+        return DONE
+    complain(
+        f"shardwright: {skipped:,} samples were skipped; look at the list, then mend them and convert "
+        f"again with --overwrite, or pass --max-skipped {skipped} if that is right"
+    )
+    return DAMAGE

@@ -1,0 +1,30 @@
+"""``shardwright finalize``: publish a split whose shards are all written."""
+
+import argparse
+from pathlib import Path
+
+from datasets.cli.console import say
+from datasets.cli.exit_codes import DONE
+
+__all__ = ["EXAMPLES", "configure", "run"]
+
+EXAMPLES = """\
+  shardwright finalize out
+  shardwright finalize out --split validation
+"""
+
+
+def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of the conversion")
+    parser.add_argument("--split", default="train", help="default: train")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Publish, or say which shards are missing."""
+    from datasets.base.publish import finalize  # torch is slow to import
+
+    manifest = finalize(options.dataset_path, options.split)
+    count, shards = f"{manifest.num_samples:,}", f"{len(manifest.shards):,}"
+    say(f"{options.dataset_path}: split {manifest.split} is published: {count} images in {shards} shards")
+    return DONE
