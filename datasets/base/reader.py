@@ -24,7 +24,7 @@ from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.index import Ranges, map_index, open_index
 from datasets.base.manifest import Manifest
-from datasets.base.options import check_choice
+from datasets.base.options import check_choice, check_whole
 from datasets.base.publish import check_split_files, load_manifest
 from datasets.base.storage import FileCache
 from datasets.base.values import restore, restore_array
@@ -109,7 +109,7 @@ class Reader(Dataset[Any]):
         self._check_format(self.manifest)
         check_split_files(paths, self.manifest)
         self._index = open_index(paths.index, self.manifest)
-        self._files = FileCache(max_open_files)
+        self._files = FileCache(check_whole("max_open_files", max_open_files, 1))
         self.fields = self._chosen(columns)
         self._modes = {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
         self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
