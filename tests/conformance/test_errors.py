@@ -1,0 +1,120 @@
+"""What goes wrong says what, where, and how to mend it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.base.errors import ConfigError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
+from datasets.base.fields import Field
+from datasets.base.formats import format_names, get_format, open_reader
+from tests.conformance.tools import Store, hashes, numbered, picture
+
+
+def test_the_reader_of_another_format_says_which_to_use(store: Store):
+    for name in format_names():
+        if name != store.name:
+            with pytest.raises(ConfigError, match=get_format(store.name).reader.partition(":")[2]):
+                get_format(name).load_reader()(store.numbers)
+
+
+def test_a_folder_without_a_split_says_what_there_is(store: Store, tmp_path: Path):
+    with pytest.raises(IncompleteDatasetError, match="holds no converted split"):
+        store.open(tmp_path)
+    with pytest.raises(IncompleteDatasetError, match="nowhere"):
+        store.open(tmp_path / "nowhere")
+    with pytest.raises(IncompleteDatasetError, match=r"'test'.*splits train"):
+        store.open(store.numbers, split="test")
+    with pytest.raises(IncompleteDatasetError):
+        open_reader(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "jax"}, "'pil', 'numpy', 'tensor', 'bytes'"),
+        ({"mode": "HSV"}, "'RGB'"),
+        ({"columns": ["image", "labl"]}, "'image', 'label'"),
+        ({"max_open_files": 0}, "max_open_files"),
+        ({"max_open_files": "many"}, "max_open_files"),
+    ],
+)
+def test_wrong_options_list_the_choices(store: Store, options: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        store.open(store.numbers, **options)
+
+
+def test_another_input_is_refused_and_nothing_changes(store: Store, tmp_path: Path):
+    """Fault 54: the message names what differs."""
+    path = store.convert(numbered(4), tmp_path / "out")
+    before = hashes(path)
+    with pytest.raises(PlanMismatchError, match=r"input\.num_samples is 5 now and was 4"):
+        store.convert(numbered(5), tmp_path / "out")
+    with pytest.raises(PlanMismatchError, match=r"options\.images_per_file is 2 now and was 5.*overwrite=True"):
+        store.convert(numbered(4), tmp_path / "out", images_per_file=2)
+    assert hashes(path) == before
+
+
+@pytest.mark.parametrize("label", [1.5, "cat", None, b"1", [1]])
+def test_a_label_that_is_no_whole_number_is_refused(store: Store, tmp_path: Path, label: object):
+    """Fault 32: in a class-label field, the same in all formats."""
+    data = [(picture(0), 1), (picture(1), 0), (picture(2), label)]
+    fields = [Field("label", "class_label", names=("a", "b"))]
+    with pytest.raises(ShardwrightError, match=r"sample 2.*'label'.*whole number"):
+        store.convert(data, tmp_path / "out", fields=fields)
+    with pytest.raises(IncompleteDatasetError):
+        store.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("label", [2, -2, 2**63, 2**70])
+def test_a_label_that_is_no_class_is_refused(store: Store, tmp_path: Path, label: int):
+    """Fault 32."""
+    data = [(picture(0), 1), (picture(1), label)]
+    fields = [Field("label", "class_label", names=("a", "b"))]
+    with pytest.raises(ShardwrightError, match=r"sample 1.*from -1 to 1"):
+        store.convert(data, tmp_path / "out", fields=fields)
+
+
+def test_samples_of_another_kind_are_refused(store: Store, tmp_path: Path):
+    """Fault 34: the item's shape, type or fields differ from those of the first."""
+
+    def sample(shape: tuple[int, ...] = (2,), dtype: str = "f4", **more: int) -> dict[str, object]:
+        return {"values": np.zeros(shape, dtype), "label": 0, **more}
+
+    for other in (sample(shape=(3,)), sample(dtype="f8"), sample(extra=1), {"label": 0}):
+        with pytest.raises(ShardwrightError, match="sample 3"):
+            store.convert([sample(), sample(), sample(), other], tmp_path / "out")
+
+
+def test_a_dataset_that_raises_is_named(store: Store, tmp_path: Path):
+    """Fault 33."""
+    for error in (KeyError("key"), OSError("disk"), SystemExit(3), StopIteration(), ZeroDivisionError()):
+        with pytest.raises(ShardwrightError, match=f"sample 2.*{type(error).__name__}") as caught:
+            store.convert(Raising(error), tmp_path / "out")
+        assert isinstance(caught.value.__cause__, type(error))
+
+
+class Raising:
+    """A dataset whose sample 2 raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> object:
+        if index == 2:
+            raise self.error
+        return picture(index), index
+
+
+def test_a_dataset_whose_length_lies_is_named(store: Store, tmp_path: Path):
+    """Fault 34: longer than it is, so that there is no sample 3."""
+
+    class Long(list[object]):
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    with pytest.raises(ShardwrightError, match=r"sample 3.*IndexError"):
+        store.convert(Long(numbered(3)), tmp_path / "out")
