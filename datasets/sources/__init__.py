@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.base.errors import InputError
+from datasets.sources.detect import source_of_path
 from datasets.sources.source import Source
 
 __all__ = ["Source", "open_source"]
@@ -23,8 +24,9 @@ def open_source(input_data: Any) -> Source:
     Parameters
     ----------
     input_data : str, path-like, dataset, reader or Source
-        A folder of images, a converted dataset, or an object that gives
-        samples by number.
+        A folder of images, an array file (.npy, .npz, HDF5, IDX), a TFRecord
+        file or folder, a converted dataset, or an object that gives samples
+        by number. `ArraySource` and `TFRecordSource` take options.
 
     Raises
     ------
@@ -58,6 +60,11 @@ def _open_path(path: str) -> Source:
         from datasets.sources.split import SplitSource
 
         return SplitSource(path)
+    if is_archive(path):
+        return ArchiveSource(path)
+    special = source_of_path(path)
+    if special is not None:
+        return special
     from datasets.sources.folder import FolderSource
 
     return FolderSource(path)

@@ -1,0 +1,225 @@
+"""Files that hold arrays: .npy, .npz, IDX (also gzipped) and HDF5.
+
+A file's header is looked at and held against the file's size before a value is
+read. Pickled objects are refused, never loaded. Values are read by position,
+so the array itself may be larger than memory.
+"""
+
+import io
+import math
+import os
+import struct
+import tokenize
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from datasets.base.errors import ConfigError, InputError, UnsafeDataError
+from datasets.sources.array_bytes import GZIP, RAW, FileBytes, InflatedBytes, file_bytes
+from datasets.sources.array_rows import PackedRows, Rows, check_numbers
+
+__all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_HEADER_BYTES = 2**16  # more than the header of any array of numbers takes
+# What NumPy's parser lets through of a damaged header.
+_HEADER_ERRORS = (
+    *(ValueError, TypeError, KeyError, SyntaxError, OverflowError),
+    *(RecursionError, MemoryError, tokenize.TokenError),
+)
+_IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def _kind(file: FileBytes) -> str | None:
+    """Tell by its first bytes which kind of file this is."""
+    head = file.head(8)
+    for magic, kind in ((b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"PK\x05\x06", "npz"), (HDF5_MAGIC, "h5")):
+        if head.startswith(magic):
+            return kind
+    if _is_idx(head):
+        return "idx"
+    if head.startswith(b"\x1f\x8b\x08"):
+        start = bytearray(4)
+        try:
+            with InflatedBytes(file, GZIP).opened() as read:
+                read(memoryview(start), 0)
+        except InputError:
+            return "idx.gz" if "idx" in os.path.basename(file.path) else None
+        return "idx.gz" if _is_idx(start) else None
+    return None
+
+
+def _is_idx(head: bytes | bytearray) -> bool:
+    return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in _IDX_TYPES and 1 <= head[3] <= 8
+
+
+def is_array_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether `open_rows` is meant for a file: by its name or, failing that, its first bytes."""
+    return os.fsdecode(path).lower().endswith(ARRAY_SUFFIXES) or _kind(file_bytes(path)) not in (None, "npz")
+
+
+def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
+    """Open an array on disk.
+
+    Parameters
+    ----------
+    path : path
+        An .npy, .npz, IDX, gzipped IDX or HDF5 file, told by its first bytes.
+    member : str, optional
+        Which array of an .npz or HDF5 file; needed if there are several.
+
+    Raises
+    ------
+    InputError
+        If it is another kind of file, cut, or holds no plain numbers.
+    UnsafeDataError
+        If it holds Python objects, or asks for data from outside of itself.
+    ConfigError
+        If `member` is missing or unknown; the message lists what there is.
+    """
+    file = file_bytes(path)
+    kind = _kind(file)
+    if kind == "npz":
+        return _open_npz(file, _chosen(file, member, _npz_names(file)))
+    if kind == "h5":
+        from datasets.sources.array_hdf5 import hdf5_names, open_hdf5  # h5py only for who needs it
+
+        return open_hdf5(file, _chosen(file, member, hdf5_names(file)))
+    if kind is None:
+        raise InputError(_unknown(file))
+    if member is not None:
+        raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
+    return _open_npy(file, file, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
+
+
+def member_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the arrays of an .npz or HDF5 file; none for a file of one array."""
+    file = file_bytes(path)
+    kind = _kind(file)
+    if kind == "npz":
+        return _npz_names(file)
+    if kind == "h5":
+        from datasets.sources.array_hdf5 import hdf5_names
+
+        return hdf5_names(file)
+    return []
+
+
+def _unknown(file: FileBytes) -> str:
+    if not file.size:
+        return f"{file.shown} is empty: make or copy it again"
+    return (
+        f"{file.shown} is no .npy, .npz, IDX or HDF5 file (it begins with {file.head(8)!r}); values without a header "
+        "are given as numpy.memmap(path, dtype=..., mode='r', shape=...)"
+    )
+
+
+def _chosen(file: FileBytes, member: str | None, names: list[str]) -> str:
+    """Return the one array that is meant."""
+    if member is None and len(names) == 1:
+        return names[0]
+    if member in names:
+        return str(member)
+    there = ", ".join(map(repr, names)) or "no array"
+    asked = "several arrays" if member is None else f"no array {member!r}"
+    raise ConfigError(f"{file.shown} has {asked}; choose with member=, it holds {there}")
+
+
+def _open_npy(source: FileBytes | InflatedBytes, file: FileBytes, name: str, size: int | None = None) -> PackedRows:
+    """Read the header of an .npy file (or zip member) of `size` bytes."""
+    buffer = bytearray(_HEADER_BYTES)
+    with source.opened() as read:
+        head = io.BytesIO(bytes(buffer[: read(memoryview(buffer), 0)]))
+    shape, fortran, dtype = _npy_header(head, name)
+    offset, found = head.tell(), file.size if size is None else size
+    _check_size(name, shape, dtype, found - offset)
+    return PackedRows(name, shape, dtype, source, file.identity, offset, fortran=fortran)
+
+
+def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(head)
+        if version not in reads:
+            raise InputError(f"{name}: .npy version {version} is for tables, not for plain arrays")
+        shape, fortran, dtype = reads[version](head, max_header_size=_HEADER_BYTES)
+    except InputError:
+        raise
+    except _HEADER_ERRORS as error:
+        raise InputError(f"{name}: the .npy header is damaged ({error}); make or copy it again") from error
+    if dtype.hasobject:
+        raise UnsafeDataError(
+            f"{name} holds pickled Python objects, which are never loaded: "
+            "save it again with a number or string dtype, for example array.astype('uint8') or array.astype(str)"
+        )
+    check_numbers(dtype, name)
+    if not shape or any(type(n) is not int or n < 0 for n in shape):
+        raise InputError(f"{name} has shape {shape}: the first axis counts the samples")
+    return shape, fortran, dtype
+
+
+def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
+    wanted = math.prod(shape) * dtype.itemsize
+    if found != wanted:
+        how = "cut: make or copy it again" if found < wanted else "not what its header says: it may hold several arrays"
+        raise InputError(f"{name} has {found} bytes of values, {shape} {dtype} takes {wanted}; the file is {how}")
+
+
+def _open_idx(file: FileBytes, *, gzipped: bool) -> PackedRows:
+    source: FileBytes | InflatedBytes = InflatedBytes(file, GZIP) if gzipped else file
+    buffer = bytearray(4 + 8 * 4)
+    with source.opened() as read:
+        count = read(memoryview(buffer), 0)
+    if not _is_idx(buffer) or count < 4 + 4 * buffer[3]:
+        raise InputError(f"{file.shown} ends within its IDX header: make or copy it again")
+    dtype, axes = np.dtype(_IDX_TYPES[buffer[2]]), buffer[3]
+    shape = struct.unpack_from(f">{axes}I", buffer, 4)
+    offset = 4 + 4 * axes
+    if isinstance(source, InflatedBytes):
+        source.check(offset + math.prod(shape) * dtype.itemsize)
+    else:
+        _check_size(file.shown, shape, dtype, file.size - offset)
+    return PackedRows(file.shown, shape, dtype, source, file.identity, offset)
+
+
+def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise InputError(f"{file.shown} is cut or damaged ({error}): make or copy it again") from error
+    names = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+    if len(names) != len(entries):
+        raise UnsafeDataError(f"{file.shown} holds two members of one name: write it again with numpy.savez")
+    return names
+
+
+def _npz_names(file: FileBytes) -> list[str]:
+    return sorted(_zip_members(file))
+
+
+def _open_npz(file: FileBytes, member: str) -> PackedRows:
+    entry = _zip_members(file)[member]
+    name = f"{file.shown}[{member}]"
+    part = _zip_part(file, entry, name)
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return _open_npy(part, part, name)
+    if entry.compress_type != zipfile.ZIP_DEFLATED:
+        raise InputError(f"{name} is compressed in another way than numpy does it: write it again with numpy.savez")
+    stream = InflatedBytes(part, RAW)
+    rows = _open_npy(stream, part, name, entry.file_size)
+    stream.check(entry.file_size, entry.CRC)
+    return rows
+
+
+def _zip_part(file: FileBytes, entry: zipfile.ZipInfo, name: str) -> FileBytes:
+    """Return where a member's data lies: its local header has a length of its own."""
+    header = file.part(entry.header_offset, 30).head(30) if 0 <= entry.header_offset <= file.size - 30 else b""
+    if header[:4] != b"PK\x03\x04" or entry.flag_bits & 1:
+        raise InputError(f"{name} is encrypted, cut or damaged: write it again with numpy.savez")
+    start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
+    if start + entry.compress_size > file.size:
+        raise InputError(f"{name} ends at byte {file.size} of {start + entry.compress_size}: make or copy it again")
+    return file.part(start, entry.compress_size)
