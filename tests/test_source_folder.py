@@ -15,7 +15,8 @@ from torchvision.datasets import ImageFolder
 
 from datasets.base.errors import InputError
 from datasets.sources import open_source
-from datasets.sources.folder import FileSource, FolderSource, PackedNames, is_image_start
+from datasets.sources.files import PathSource, PackedNames, is_image_start
+from datasets.sources.folder import FolderSource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -315,7 +316,7 @@ def test_more_classes_than_two_bytes_count(tmp_path):
     """Fault 31."""
     make(tmp_path, "a.png")
     count, ones = 70_000, np.ones(70_000, np.int64)
-    source = FileSource(
+    source = PathSource(
         os.fsencode(tmp_path),
         PackedNames([b"a.png"] * count),
         ones * len(PNG),

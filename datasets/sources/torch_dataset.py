@@ -19,7 +19,7 @@ from torch.utils.data import Subset
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
-from datasets.sources.folder import FileSource, PackedNames, checked_status, printable
+from datasets.sources.files import PackedNames, PathSource, checked_status, printable
 from datasets.sources.source import Source
 
 __all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values"]
@@ -279,7 +279,7 @@ def _relative(paths: Iterable[bytes], root: bytes) -> tuple[bytes, list[bytes]]:
     return prefix, [path[len(prefix) :] for path in paths]
 
 
-class FolderLikeSource(FileSource):
+class FolderLikeSource(PathSource):
     """A dataset of torchvision that only opens image files: their bytes, untouched.
 
     That is `ImageFolder` and its kind (`_EXTRACT` lists them) without a

@@ -1,0 +1,139 @@
+"""The table of contents of an archive: packed, and put into the order of a folder."""
+
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base.errors import InputError
+from datasets.sources.files import has_image_name, is_image_start, printable
+
+__all__ = ["ArchiveTable"]
+
+
+class ArchiveTable:
+    """The images of an archive, without one Python object for each.
+
+    Parameters
+    ----------
+    path : Path
+        The archive; its members without an image's name are looked into.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._archive = path
+        self._names, self._ends = bytearray(), array("q", [0])
+        self._offsets, self._stored = array("q"), array("q")
+        self._sizes, self._deflated = array("q"), array("q")
+        self._folders: dict[bytes, array[int]] = {}  # folder to the rows in it
+        self._hidden: set[bytes] = set()
+        self.ignored: Counter[str] = Counter()
+
+    @property
+    def columns(self) -> tuple["array[int]", ...]:
+        """Offset, stored bytes, size and whether it is deflated, of every row."""
+        return self._offsets, self._stored, self._sizes, self._deflated
+
+    def summary(self) -> str:
+        """Return what was left out."""
+        return "; ".join(f"{reason}: {count}" for reason, count in sorted(self.ignored.items()))
+
+    def add_folder(self, path: bytes) -> None:
+        """Note a folder, which may stay empty."""
+        if path != b"." and not self._is_hidden(path):
+            self._folders.setdefault(path, array("q"))
+
+    def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False) -> None:
+        """Note a file, if it is an image."""
+        if self._is_hidden(path):
+            return
+        if not (has_image_name(path) or is_image_start(self._start(offset, stored, deflated))):
+            self.ignored["not an image"] += 1
+            return
+        folder = path.rpartition(b"/")[0]
+        self._folders.setdefault(folder, array("q")).append(len(self._offsets))
+        self._names += path
+        self._ends.append(len(self._names))
+        self._offsets.append(offset)
+        self._stored.append(stored)
+        self._sizes.append(size)
+        self._deflated.append(deflated)
+
+    def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
+        with self._archive.open("rb") as file:
+            file.seek(offset)
+            head = file.read(min(stored, 512))
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16) if deflated else head[:16]
+
+    def _is_hidden(self, path: bytes) -> bool:
+        """Whether a part of the path begins with a dot; each such file or folder is counted once."""
+        parts = path.split(b"/")
+        depth = next((i for i, part in enumerate(parts) if part.startswith(b".") and part != b"."), None)
+        if depth is None:
+            return False
+        hidden = b"/".join(parts[: depth + 1])
+        self.ignored["hidden"] += hidden not in self._hidden
+        self._hidden.add(hidden)
+        return True
+
+    def path(self, row: int, classes: Mapping[str, str] | None = None) -> bytes:
+        """Return the path of a row below its root, as the unpacked folder has it."""
+        path = self._raw(row)
+        if classes is not None:
+            name = path.rpartition(b"/")[2]
+            return classes[printable(name)].encode() + b"/" + name
+        return path[self._cut :]
+
+    def _raw(self, row: int) -> bytes:
+        return bytes(self._names[self._ends[row] : self._ends[row + 1]])
+
+    @cached_property
+    def _cut(self) -> int:
+        """The length of the one folder, with its slash, around all class folders; mostly there is none."""
+        tops = {folder.split(b"/", 1)[0] for folder in self._folders if folder}
+        direct = {folder for folder, rows in self._folders.items() if len(rows) and b"/" not in folder}
+        inner = any(b"/" in folder for folder in self._folders)
+        return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
+
+    def in_order(self, classes: Mapping[str, str] | None) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+        """Return the rows as a folder's files are ordered, their class numbers, and the class names."""
+        if classes is not None:
+            return self._by_name(classes)
+        folders = {folder[self._cut :]: rows for folder, rows in self._folders.items()}
+        names = sorted({folder.split(b"/", 1)[0] for folder in folders} - {b""})
+        number = {name: i for i, name in enumerate(names)}
+        outside = folders.pop(b"", array("q"))
+        if not names:
+            return self._sorted(outside), np.zeros(0, np.int64), []
+        if len(outside):
+            self.ignored["image outside any class folder"] = len(outside)
+        parts = sorted((number[f.split(b"/", 1)[0]], f) for f in folders)
+        rows = [self._sorted(folders[folder]) for _, folder in parts]
+        labels = np.repeat([label for label, _ in parts], [len(r) for r in rows])
+        for name in set(names).difference(f.split(b"/", 1)[0] for f, r in folders.items() if len(r)):
+            self.ignored[f"empty class folder: {printable(name)}"] = 0
+        return np.concatenate(rows), labels, names
+
+    def _sorted(self, rows: "array[int]") -> NDArray[np.int64]:
+        """Return the rows of one folder by name; of members of the same name the last, as unpacking does."""
+        ordered = sorted(rows, key=lambda row: (self._raw(row), row))
+        keep = [a for a, b in pairwise(ordered) if self._raw(a) != self._raw(b)]
+        return np.array(keep + ordered[-1:], np.int64)
+
+    def _by_name(self, classes: Mapping[str, str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+        names = sorted({name.encode() for name in classes.values()})
+        number = {name: i for i, name in enumerate(names)}
+        rows = self._sorted(array("q", range(len(self._offsets))))
+        files = [printable(self._raw(row).rpartition(b"/")[2]) for row in rows.tolist()]
+        missing = next((file for file in files if file not in classes), None)
+        if missing is not None:
+            raise InputError(f"{self._archive}: classes= names no class for {missing}")
+        labels = np.array([number[classes[file].encode()] for file in files], np.int64)
+        order = np.argsort(labels, kind="stable")
+        return rows[order], labels[order], names
