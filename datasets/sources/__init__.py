@@ -24,7 +24,7 @@ def open_source(input_data: Any) -> Source:
     Parameters
     ----------
     input_data : str, path-like, dataset, reader or Source
-        A folder of images, an array file (.npy, .npz, HDF5, IDX), a TFRecord
+        A folder of images, a tar or zip of one, an array file (.npy, .npz, HDF5, IDX), a TFRecord
         file or folder, a converted dataset, or an object that gives samples
         by number. `ArraySource` and `TFRecordSource` take options.
 
@@ -60,6 +60,8 @@ def _open_path(path: str) -> Source:
         from datasets.sources.split import SplitSource
 
         return SplitSource(path)
+    from datasets.sources.archive import ArchiveSource, is_archive
+
     if is_archive(path):
         return ArchiveSource(path)
     special = source_of_path(path)
