@@ -1,0 +1,207 @@
+"""Turn one array of images, as TensorFlow users have it, into one .npy file in PyTorch's order.
+
+    python convert_tf_to_pytorch.py INPUT.npy OUTPUT.npy --chunk-size 500 --verify \\
+        --labels LABELS.npy --output-labels OUTPUT_LABELS.npy
+
+N,H,W or N,H,W,C (or N,C,H,W) comes in, N,C,H,W goes out, chunk by chunk, so
+that only one chunk is in memory. A run that was killed goes on where it
+stopped when it is started again. INPUT is an .npy, .npz, HDF5, IDX or gzipped
+IDX file. `config_pytorch.json`, beside OUTPUT, says how to train on it;
+`verify_pytorch_dataset.py` checks that.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from datasets.base.commit import publish_file
+from datasets.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
+from datasets.base.manifest import canonical_json, parse_json
+from datasets.memmap.single_file import SingleFile, check_memory, write_single_file
+from datasets.sources.array_files import open_rows
+from datasets.sources.array_rows import Rows
+from datasets.sources.arrays import ArraySource, find_layout
+
+SAMPLES = 1000  # compared by --verify; --verify full compares all
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", metavar="INPUT", help=".npy, .npz, HDF5, IDX or gzipped IDX file of images")
+    parser.add_argument("output", metavar="OUTPUT.npy", type=Path)
+    parser.add_argument("--chunk-size", type=int, default=500, help="images in memory at a time (default: 500)")
+    parser.add_argument("--layout", help="NHW, NHWC or NCHW, if the shape leaves a doubt")
+    parser.add_argument("--member", help="which array of an .npz or HDF5 file")
+    parser.add_argument("--labels", help="file of labels: .npy, .npz, HDF5, IDX, .csv or .txt")
+    parser.add_argument("--label-member", help="which array of an .npz or HDF5 file of labels")
+    parser.add_argument("--output-labels", type=Path, help="default: OUTPUT_labels.npy")
+    parser.add_argument("--config", type=Path, help="default: config_pytorch.json beside OUTPUT")
+    parser.add_argument(
+        "--verify", nargs="?", const="samples", choices=("samples", "full"), help=f"compare {SAMPLES} images, or all"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT")
+    options = parser.parse_args(arguments)
+    if options.chunk_size < 1:
+        parser.error(f"--chunk-size {options.chunk_size}: give a whole number of at least 1")
+    options.config = options.config or options.output.with_name("config_pytorch.json")
+    options.output_labels = options.output_labels or options.output.with_name(f"{options.output.stem}_labels.npy")
+    return options
+
+
+def nchw_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Return the shape of the output."""
+    if layout == "NHW":
+        return shape[0], 1, *shape[1:]
+    return (shape[0], shape[3], *shape[1:3]) if layout == "NHWC" else shape
+
+
+def read_nchw(rows: Rows, layout: str, start: int, stop: int) -> NDArray[Any]:
+    """Read images `start` to `stop` as (n, C, H, W)."""
+    block = rows.read(start, stop)
+    if layout == "NHWC" and block.shape[3] > 1:
+        return np.ascontiguousarray(block.transpose(0, 3, 1, 2))
+    return block.reshape(nchw_shape(block.shape, layout))
+
+
+def describe(source: ArraySource, shape: tuple[int, ...], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the content of config_pytorch.json."""
+    names = source.labels.names if source.labels else None
+    return {
+        "images": options.output.name,
+        "labels": str(options.output_labels) if source.labels else None,
+        "num_samples": shape[0],
+        "shape": list(shape),
+        "layout": "NCHW",
+        "dtype": source.rows.dtype.name,
+        "num_classes": _num_classes(source),
+        "classes": None if names is None else list(names),
+        "class_to_idx": source.labels.class_to_idx if source.labels and names else None,
+        "loader": {"batch_size": min(64, shape[0]), "num_workers": 4, "shuffle": True, "pin_memory": True},
+    }
+
+
+def _num_classes(source: ArraySource) -> int | None:
+    if source.labels is None:
+        return None
+    return len(source.labels.names or ()) or int(source.labels.numbers.max(initial=-1)) + 1
+
+
+def write_labels(source: ArraySource, path: Path) -> None:
+    """Write the class numbers as an int64 .npy file."""
+    if source.labels is not None:
+        rows = SingleFile(path, (len(source),), "<i8", max(1, len(source)), source.content())
+        write_single_file(rows, lambda a, b: source.labels.numbers[a:b], overwrite=True)  # type: ignore[union-attr]
+        rows.forget()
+
+
+def compare(rows: Rows, layout: str, output: Path, how: str, chunk_size: int) -> int:
+    """Compare images of the output with the input, channel by channel; return how many.
+
+    Raises
+    ------
+    CorruptShardError
+        If one differs; the message says which.
+    """
+    written = open_rows(output)
+    if how == "full":
+        spans = [(start, min(start + chunk_size, len(rows))) for start in range(0, len(rows), chunk_size)]
+    else:
+        chosen = np.random.default_rng(0).permutation(len(rows))[:SAMPLES]
+        spans = [(int(i), int(i) + 1) for i in np.sort(chosen)]
+    for start, stop in tqdm(spans, desc="verify", disable=None):
+        _compare_span(rows, layout, written, start, stop)
+    return sum(stop - start for start, stop in spans)
+
+
+def _compare_span(rows: Rows, layout: str, written: Rows, start: int, stop: int) -> None:
+    wanted, found = rows.read(start, stop), written.read(start, stop)
+    axis = {"NHW": 0, "NHWC": 3, "NCHW": 1}[layout]
+    for channel in range(found.shape[1]):
+        plane = wanted if layout == "NHW" else wanted.take(channel, axis=axis)
+        # As bytes: NaN is not equal to itself, and -0.0 is equal to 0.0.
+        same = (_bytes_of(plane) == _bytes_of(found[:, channel])).all(axis=1)
+        if not same.all():
+            raise CorruptShardError(
+                f"image {start + int(np.argmin(same))}, channel {channel}: {written.name} differs from {rows.name}; "
+                "delete the output and convert again, and let nobody write to the input meanwhile"
+            )
+
+
+def _bytes_of(planes: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(planes).reshape(len(planes), -1).view(np.uint8)
+
+
+def finished(options: argparse.Namespace, config: dict[str, Any], target: SingleFile) -> bool:
+    """Whether the same conversion was done before.
+
+    Raises
+    ------
+    OutputExistsError
+        If OUTPUT is there and was made otherwise.
+    """
+    if options.overwrite or not options.output.exists() or target.beside("plan").exists():
+        return False
+    try:
+        found = parse_json(options.config.read_bytes(), str(options.config))
+    except (OSError, ValueError):
+        found = {}
+    same = isinstance(found, dict) and found.get("conversion") == target.plan()
+    if not same or options.output.stat().st_size != target.nbytes or found | config != found:
+        raise OutputExistsError(f"{options.output} is there and was made otherwise: pass --overwrite, or another name")
+    return config["labels"] is None or options.output_labels.exists()
+
+
+def convert(options: argparse.Namespace) -> str:
+    """Do it, and return what was done."""
+    source = ArraySource(
+        options.input, options.labels, layout=options.layout, member=options.member, label_member=options.label_member
+    )
+    rows = source.rows
+    layout = find_layout(rows.shape, options.layout, rows.name)
+    shape = nchw_shape(rows.shape, layout)
+    if Path(options.input).resolve() == options.output.resolve():
+        raise ConfigError("OUTPUT is INPUT: choose another name")
+    if not shape[0]:
+        raise ConfigError(f"{rows.name} holds no images")
+    options.chunk_size = min(options.chunk_size, shape[0])
+    copies = 1 + (layout == "NHWC" and shape[1] > 1) + (rows.block > 1)
+    check_memory(options.chunk_size, rows.row_bytes, copies)
+    origin = {"content": source.content(), "state": source.state(), "layout": layout}
+    target = SingleFile(options.output, shape, rows.dtype.newbyteorder("<").str, options.chunk_size, origin)
+    config = describe(source, shape, options)
+    if not finished(options, config, target):
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        with tqdm(total=shape[0], unit="images", desc="convert", disable=None) as bar:
+            stored = write_single_file(
+                target, lambda a, b: read_nchw(rows, layout, a, b), overwrite=options.overwrite, progress=bar.update
+            )
+        write_labels(source, options.output_labels)
+        config |= {"xxh3": stored.xxh3, "conversion": target.plan()}
+        publish_file(options.config, canonical_json(config).encode())
+        target.forget()
+    done = f"{options.output}: {shape} {rows.dtype}, config {options.config}"
+    if options.verify:
+        count = compare(rows, layout, options.output, options.verify, options.chunk_size)
+        done += f"; {count} of {shape[0]} images compared, all equal"
+    return done
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0: done, 1: not, and stderr says why."""
+    options = parse_arguments(arguments)
+    try:
+        print(convert(options))
+    except ShardwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The README: its Python runs, its shell lines parse, its tables tell the truth."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = (ROOT / "README.md").read_text().splitlines()
+
+
+def blocks(language: str) -> list[tuple[int, list[str]]]:
+    """Line number (from 0) and lines of every code block in a language."""
+    found: list[tuple[int, list[str]]] = []
+    inside = False
+    for number, line in enumerate(LINES):
+        if inside and line == "```":
+            inside = False
+        elif inside and found:
+            found[-1][1].append(line)
+        elif line == f"```{language}":
+            inside = True
+            found.append((number + 1, []))
+    return found
+
+
+def make_images(folder: Path) -> None:
+    """Two classes of images in mixed sizes and formats, one in gray."""
+    rng = np.random.default_rng(0)
+    for name, count in (("cat", 9), ("dog", 6)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (30 + i, 50 - i, 3), dtype=np.uint8)
+            image = Image.fromarray(pixels).convert("L" if i == 2 else "RGB")
+            image.save(folder / name / f"{i}.{'png' if i % 2 else 'jpg'}")
+
+
+@pytest.fixture(scope="module")
+def after_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all Python of the README was run, block after block, in one namespace."""
+    folder = tmp_path_factory.mktemp("readme")
+    make_images(folder / "images")
+    module = [""] * len(LINES)
+    for start, lines in blocks("python"):
+        module[start : start + len(lines)] = lines
+    # With the README's own line numbers, a traceback points into the README. Not run as a file,
+    # which worker processes would run again where they are not forked.
+    (folder / "readme.py").write_text("\n".join(module))
+    done = subprocess.run(
+        [sys.executable, "-c", "exec(compile(open('readme.py').read(), 'readme.py', 'exec'))"],
+        cwd=folder,
+        env=os.environ | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return folder
+
+
+def test_every_python_block_runs(after_readme: Path) -> None:
+    assert len(blocks("python")) >= 10
+    assert (after_readme / "by_two_ranks" / "metadata" / "train.json").exists()
+
+
+def test_the_sixth_format_writes_ordinary_zip_files(after_readme: Path) -> None:
+    files = sorted((after_readme / "images").rglob("*.*"))
+    shards = sorted((after_readme / "zipped" / "data").glob("*.zip"))
+    assert len(shards) == 3
+    stored = []
+    for path in shards:
+        with zipfile.ZipFile(path) as shard:
+            stored += [shard.read(name) for name in shard.namelist() if name.startswith("image/")]
+    assert stored == [path.read_bytes() for path in files]
+
+
+def test_every_shell_block_parses() -> None:
+    commands = ["\n".join(lines) for _, lines in blocks("bash")]
+    assert len(commands) >= 4
+    for command in commands:
+        done = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", "\n".join(LINES)):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_table_of_formats_names_all_of_them() -> None:
+    from datasets.base.formats import get_format
+
+    rows = [re.findall(r"`([^`]+)`", line) for line in LINES if re.search(r"Converter` \| `.*Reader` \|$", line)]
+    assert len(rows) == 5
+    for name, converter, reader in rows:
+        record = get_format(name)
+        assert (record.converter.replace(":", "."), record.reader.replace(":", ".")) == (converter, reader)
