@@ -124,7 +124,7 @@ def _converter(readers: Sequence[tuple[str, Callable[[str], Any]]], optional: bo
         for _, read in readers:
             try:
                 return read(text)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 reason = f" ({error})" if isinstance(error, ShardwrightError) else ""
         raise argparse.ArgumentTypeError(f"{text!r} is not {form}{reason}")
 

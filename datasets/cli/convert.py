@@ -2,6 +2,7 @@
 
 import argparse
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     """Convert, then say what came of it."""
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
-    ours = ("run", "traceback", "format", "estimate", "input_split")
+    ours = ("run", "parser", "traceback", "format", "estimate", "input_split")
     given = {k: v for k, v in vars(options).items() if k not in ours}
     check_output(options.output_path.absolute(), options.input_data)
     given["input_data"] = _opened(options.input_data, options.input_split, given.get("split", "train"))
@@ -99,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
 
         return print_estimates([options.format] if options.format else list(_installed(format_names())), given)
     start = time.perf_counter()
-    with stop_on_signals():
+    with stop_on_signals(), warnings.catch_warnings():
+        # More workers than cores is the user's choice, or the default's: torch need not warn.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         converter = get_format(options.format).load_converter()(**given)
         before = _finished_samples(converter)
         manifest = converter.convert()
@@ -128,10 +131,9 @@ def _finished_samples(converter: Any) -> int:
     from datasets.base.publish import staging_paths
 
     paths = staging_paths(converter.paths) if converter.overwrite else converter.paths
-    if paths.manifest.exists():
-        return len(converter.source)
+    total, per_shard = len(converter.source), int(converter.images_per_file)
     shards = len(list(paths.metadata.glob(f".{paths.split}.part-*[0-9]")))
-    return min(shards * converter.images_per_file, len(converter.source))
+    return total if paths.manifest.exists() else min(shards * per_shard, total)
 
 
 def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> None:
@@ -157,7 +159,7 @@ def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> N
 
 def _bytes_in(source: Any) -> int | None:
     """Return the bytes of the input, where its source knows them."""
-    from datasets.sources.folder import FileSource
+    from datasets.sources.files import FileSource
     from datasets.sources.split import SplitSource
 
     if isinstance(source, FileSource):

@@ -81,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         parser = _parser(arguments)
-        parser.parse_args(arguments, options)
+        _, unknown = parser.parse_known_args(arguments, options)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return int(options.run(options))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is becomes one line
         if "--traceback" in arguments:
             traceback.print_exc()
-        complain(f"shardwright: {_as_typed(_message(error), vars(options))}")
+        complain(f"shardwright: {_as_typed(_message(error), options)}")
         return _exit_code(error)
     finally:
         close_streams()
@@ -106,7 +108,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         if name == chosen:
             module = import_module(f"datasets.cli.{name}")
             command.epilog = f"examples:\n{module.EXAMPLES}"
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command)
             command.add_argument("--traceback", action="store_true", help="show where an error came from")
             module.configure(command, arguments)
     return parser
@@ -121,7 +123,7 @@ def _version() -> str:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return f"stopped by {error or 'SIGINT'}; what is finished is kept: run the same command again to go on"
+        return f"stopped by {str(error) or 'SIGINT'}; what is finished is kept: run the same command again to go on"
     if isinstance(error, ShardwrightError):
         return str(error)
     if isinstance(error, OSError) and error.filename:
@@ -137,16 +139,19 @@ def _exit_code(error: BaseException) -> int:
     return STORAGE if isinstance(error, OSError) else DAMAGE
 
 
-def _as_typed(message: str, names: dict[str, Any]) -> str:
+def _as_typed(message: str, options: argparse.Namespace) -> str:
     """Return a message of the library in the words of the command line: ``--on-error skip`` for ``on_error='skip'``."""
+    usage = options.parser.format_usage() if hasattr(options, "parser") else ""
+    flags = set(re.findall(r"--([a-z][a-z-]*)", usage))
 
     def flag(match: re.Match[str]) -> str:
         name, value = match[1].replace("_", "-"), match[2].strip("'\"")
+        if name not in flags:
+            return match[0]
         if value in ("True", "False"):
             return f"--no-{name}" if value == "False" else f"--{name}"
         return f"--{name} {value}".rstrip()
 
     for name, place in (("input_data", "INPUT"), ("output_path", "OUTPUT")):
         message = re.sub(rf"\b{name}\b=?", place, message)
-    known = "|".join(sorted(re.escape(name) for name in names))
-    return re.sub(rf"(?<![\w-])({known})=('[^']*'|\"[^\"]*\"|[\w.-]*)", flag, message) if known else message
+    return re.sub(r"(?<![\w./-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.-]*)", flag, message)

@@ -84,11 +84,11 @@ def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
 def _thumbnail(reader: Any, field: Any, index: int) -> Any:
     from PIL import Image
 
-    from datasets.base.values import restore
+    from datasets.base.values import restore, restore_array
 
-    stored = reader.read_columns([index])[field.name][0]
-    data = stored.tobytes() if field.is_fixed else stored
-    image = restore(field, data, "pil", None if field.kind == "mask" else "RGB").convert("RGB")
+    column = reader.read_columns([index])[field.name]
+    mode = None if field.kind == "mask" else "RGB"
+    image = (restore if isinstance(column, list) else restore_array)(field, column[0], "pil", mode).convert("RGB")
     scale = min(TILE / image.width, TILE / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST)
