@@ -27,11 +27,12 @@ def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[st
     for f in reader.fields:
         if f.is_scalar:
             columns[f.name] = reader._index[f.name][positions]
-        elif f.is_fixed and not f.compression:
-            columns[f.name] = _read_fixed(reader, f, positions, out.get(f.name))
+        elif not f.is_fixed:
+            columns[f.name] = _read_packed(reader, f, positions, out.get(f.name))
+        elif f.compression:
+            columns[f.name] = _inflated(f, _read_packed(reader, f, positions), out.get(f.name))
         else:
-            values = _read_packed(reader, f, positions)
-            columns[f.name] = _inflated(f, values, out.get(f.name)) if f.is_fixed else values
+            columns[f.name] = _read_fixed(reader, f, positions, out.get(f.name))
     return columns
 
 
@@ -48,10 +49,13 @@ def _read_fixed(reader: "Reader", f: Field, positions: NDArray[np.int64], out: N
     return out
 
 
-def _read_packed(reader: "Reader", f: Field, positions: NDArray[np.int64]) -> list[memoryview]:
+def _read_packed(
+    reader: "Reader", f: Field, positions: NDArray[np.int64], out: NDArray[Any] | None = None
+) -> list[memoryview]:
     ends = np.cumsum(reader._index[f"{f.name}_length"][positions]).tolist()
+    total = ends[-1] if ends else 0
     # np.empty takes fresh pages as they are; a bytearray would be zeroed first.
-    buffer = memoryview(np.empty(ends[-1] if ends else 0, np.uint8).data)
+    buffer = memoryview((np.empty(total, np.uint8) if out is None or out.size < total else out).data)
     views = [buffer[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=False)]
     _fill(reader, f, positions, views)
     return views

@@ -79,6 +79,8 @@ class JpegHeader:
     components: int
     bits: int
     process: int  # the SOF number: 0 and 1 sequential, 2 progressive, others are rare
+    at: int  # where its first byte behind the length lies in the file
+    scan: int  # components of the first scan
     complete: bool
 
     @property
@@ -147,7 +149,7 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     InputError
         If the file ends before its scan begins.
     """
-    frame: tuple[int, int, int, int, int] | None = None
+    frame: tuple[int, int, int, int, int, int] | None = None
     at = 2
     try:
         while True:
@@ -159,10 +161,11 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
                 continue
             length = data[at + 2] << 8 | data[at + 3]
             if marker == 0xDA:
+                scan = data[at + 4]
                 break
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
                 bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
-                frame = (height, width, components, bits, marker - 0xC0)
+                frame = (height, width, components, bits, marker - 0xC0, at + 4)
             at += 2 + length
     except (IndexError, struct.error):
         raise InputError(f"the JPEG is truncated: {first_bytes(data)}, and end before the pixels begin") from None
@@ -170,7 +173,7 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
         return None
     # Inside a scan 0xFF is always followed by 0 or a restart number, so an end marker behind
     # the start of the scan is the real one. Looked for from behind: bytes may follow it.
-    return JpegHeader(*frame, complete=data.rfind(b"\xff\xd9", at + length) >= 0)
+    return JpegHeader(*frame, scan=scan, complete=data.rfind(b"\xff\xd9", at + length) >= 0)
 
 
 def _probe_jpeg(data: bytes) -> ImageInfo | None:

@@ -1,0 +1,236 @@
+"""How each field of a stored sample becomes its part of a batch.
+
+A column makes a store for a batch (`begin`), is given the stored values of one part of the
+batch at a time (`fill`, by any thread), and makes what the user gets (`finish`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasets.base.errors import ShardwrightError
+from datasets.base.fields import Field
+from datasets.base.image_probe import as_bytes
+from datasets.base.image_rows import RowDecoder, crop_header
+from datasets.base.images import decode, to_array
+from datasets.base.values import restore
+from utils.crops import uniforms
+from utils.pixels import Pixels, Workspace
+from utils.ring import Ring, Slot
+from utils.transforms import FusedTransform
+
+__all__ = ["Column", "FixedColumn", "ImageColumn", "ListColumn", "Part", "ScalarColumn", "Tools", "naming"]
+
+
+Opened = tuple[tuple[int, int], Callable[[int], Pixels]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run of samples of one batch.
+
+    Parameters
+    ----------
+    start, stop : int
+        Rows of the batch.
+    samples : int64, shape (stop - start,)
+        Indices in the data set.
+    first : int
+        Place of the first one in the order of the epoch.
+    seed, epoch : int
+    """
+
+    start: int
+    stop: int
+    samples: NDArray[np.int64]
+    first: int
+    seed: int
+    epoch: int
+
+    def numbers(self, count: int) -> NDArray[np.float64]:
+        """Return `count` random numbers for each sample."""
+        positions = np.arange(self.first, self.first + len(self.samples))
+        return uniforms(self.seed, self.epoch, positions, self.samples, count)
+
+
+class Tools:
+    """What one thread uses again and again."""
+
+    def __init__(self) -> None:
+        self.space = Workspace()
+        self.exact, self.fast = RowDecoder(), RowDecoder(fast=True)
+        self.packed: dict[str, NDArray[np.uint8]] = {}
+
+    def keep_up(self, name: str, values: list[memoryview]) -> None:
+        """Make the buffer of a field large enough for such values."""
+        size = sum(map(len, values))
+        if name not in self.packed or self.packed[name].size < size:
+            self.packed[name] = np.empty(size + size // 4, np.uint8)
+
+
+@contextmanager
+def naming(sample: Any, where: str) -> Iterator[None]:
+    """Say in every error which sample it came from."""
+    try:
+        yield
+    except ShardwrightError as error:
+        raise type(error)(f"sample {sample} of {where}: {error}") from error
+    except Exception as error:
+        error.add_note(f"It came from sample {sample} of {where}.")
+        raise
+
+
+class Column(ABC):
+    """A field of the samples and what it becomes in a batch."""
+
+    def __init__(self, field: Field, where: str) -> None:
+        self.field, self.where = field, where
+
+    @abstractmethod
+    def begin(self, count: int) -> Any:
+        """Return a store for a batch of `count` samples."""
+
+    def out(self, store: Any, part: Part, tools: Tools) -> NDArray[Any] | None:
+        """Return where the stored values are to be read to; ``None``: anywhere."""
+        return None
+
+    @abstractmethod
+    def fill(self, store: Any, part: Part, values: Any, tools: Tools) -> None:
+        """Take the stored values of a part."""
+
+    def finish(self, store: Any, count: int) -> Any:
+        """Return what the user gets."""
+        return store
+
+
+class ScalarColumn(Column):
+    """Numbers, which become one tensor."""
+
+    def begin(self, count: int) -> Tensor:
+        """Return an empty tensor."""
+        return torch.from_numpy(np.empty(count, self.field.dtype))
+
+    def fill(self, store: Tensor, part: Part, values: Any, tools: Tools) -> None:
+        """Copy."""
+        store.numpy()[part.start : part.stop] = values
+
+
+class ListColumn(Column):
+    """Values of varying size, which become a list."""
+
+    def __init__(self, field: Field, where: str, output: str, mode: str | None) -> None:
+        super().__init__(field, where)
+        self.output, self.mode = output, mode
+
+    def begin(self, count: int) -> list[Any]:
+        """Return a list to be filled."""
+        return [None] * count
+
+    def out(self, store: Any, part: Part, tools: Tools) -> NDArray[Any] | None:
+        """Return the thread's buffer: what is restored does not refer to it."""
+        return tools.packed.get(self.field.name)
+
+    def fill(self, store: list[Any], part: Part, values: Any, tools: Tools) -> None:
+        """Restore each value."""
+        tools.keep_up(self.field.name, values)
+        for row, value in enumerate(values):
+            with naming(part.samples[row], self.where):
+                store[part.start + row] = restore(self.field, value, self.output, self.mode)
+
+
+class FixedColumn(Column):
+    """Arrays of one size, read straight into the batch."""
+
+    def __init__(self, field: Field, where: str, ring: Ring) -> None:
+        super().__init__(field, where)
+        self.ring = ring
+
+    def begin(self, count: int) -> Slot:
+        """Take a buffer."""
+        return self.ring.take(count)
+
+    def out(self, store: Slot, part: Part, tools: Tools) -> NDArray[Any]:
+        """Return the rows of the part."""
+        rows: NDArray[Any] = store.tensor[part.start : part.stop].numpy()
+        return rows
+
+    def fill(self, store: Slot, part: Part, values: Any, tools: Tools) -> None:
+        """Do nothing: the values are there."""
+
+    def finish(self, store: Slot, count: int) -> Tensor:
+        """Lend the buffer, images as (N, C, H, W)."""
+        batch = store.hand_out(count)
+        if not self.field.is_image:
+            return batch
+        if batch.ndim == 3:
+            return batch if self.field.kind == "mask" else batch[:, None]
+        return batch.permute(0, 3, 1, 2) if self.field.layout == "HWC" else batch
+
+
+class ImageColumn(Column):
+    """Images that go through a fused transform into the batch."""
+
+    def __init__(self, field: Field, where: str, ring: Ring, transform: FusedTransform) -> None:
+        super().__init__(field, where)
+        self.ring, self.transform = ring, transform
+
+    def begin(self, count: int) -> Slot:
+        """Take a buffer."""
+        return self.ring.take(count)
+
+    def out(self, store: Slot, part: Part, tools: Tools) -> NDArray[Any] | None:
+        """Return the thread's buffer for what is not yet transformed."""
+        if not self.field.is_fixed:
+            return tools.packed.get(self.field.name)
+        count, size = part.stop - part.start, self.field.nbytes
+        raw = tools.space.pixels(self.field.name, (count, size, 1))
+        return raw.view(np.dtype(self.field.dtype)).reshape(count, *(self.field.shape or ()))
+
+    def fill(self, store: Slot, part: Part, values: Any, tools: Tools) -> None:
+        """Decode and transform each image."""
+        if not self.field.is_fixed:
+            tools.keep_up(self.field.name, values)
+        decoder = tools.fast if self.transform.fast else tools.exact
+        rows = store.tensor[part.start : part.stop].unbind()
+        row = 0
+        try:
+            images = []
+            for row, value in enumerate(values):  # noqa: B007  # the row is for the message
+                images.append(self._open(value, decoder))
+            sizes = np.array([size for size, _ in images], np.int64)
+            windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
+            for row, (image, (window, flip)) in enumerate(zip(images, windows, strict=True)):
+                pixels = image[1](window[0] + window[2])
+                self.transform.apply(pixels, window, flip, rows[row], tools.space)
+        except Exception:
+            with naming(part.samples[row], self.where):
+                raise
+
+    def _open(self, value: Any, decoder: RowDecoder) -> Opened:
+        """Return the size of an image, and what gives its pixels down to a row."""
+        if self.field.is_fixed:
+            pixels = self._rgb(value)
+        else:
+            data = as_bytes(value)
+            header = crop_header(data)
+            if header is not None:
+                return (header.height, header.width), partial(decoder.rows, data, header)
+            pixels = decode(data, "RGB")
+        return (pixels.shape[0], pixels.shape[1]), lambda _: pixels
+
+    def _rgb(self, raw: NDArray[Any]) -> Pixels:
+        if self.field.layout == "CHW" and raw.ndim == 3:
+            raw = raw.transpose(1, 2, 0)
+        return np.ascontiguousarray(raw) if self.field.mode == "RGB" else to_array(raw, "RGB")
+
+    def finish(self, store: Slot, count: int) -> Tensor:
+        """Lend the buffer as (N, C, H, W)."""
+        return store.hand_out(count).permute(0, 3, 1, 2)

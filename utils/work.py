@@ -1,0 +1,221 @@
+"""What a loader's threads do to make a batch: from a reader at full speed, or from any data set."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from threading import local
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Subset, default_collate
+
+from datasets.base.errors import ConfigError
+from datasets.base.fields import Field
+from datasets.base.images import to_array
+from datasets.base.reader import Reader
+from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
+from utils.ring import Ring
+from utils.transforms import FusedTransform
+
+__all__ = ["ReaderWork", "SampleWork", "Work", "choose_work", "on_tensors"]
+
+_THREAD = local()
+
+
+def thread_tools() -> Tools:
+    """Return this thread's buffers."""
+    try:
+        tools: Tools = _THREAD.tools
+    except AttributeError:
+        tools = _THREAD.tools = Tools()
+    return tools
+
+
+class Work(ABC):
+    """Makes batches, part by part.
+
+    Attributes
+    ----------
+    part_size : int
+        Samples that one thread takes at a time.
+    """
+
+    part_size: int = 16
+
+    @abstractmethod
+    def begin(self, count: int) -> Any:
+        """Return a store for a batch of `count` samples."""
+
+    @abstractmethod
+    def fill(self, store: Any, part: Part, indices: Sequence[Any]) -> None:
+        """Make the samples of a part; called by any thread."""
+
+    @abstractmethod
+    def finish(self, store: Any, count: int) -> Any:
+        """Return the batch, after the last part."""
+
+
+class ReaderWork(Work):
+    """Stored values of a reader, in whole columns.
+
+    Parameters
+    ----------
+    reader : Reader
+    transform : FusedTransform, optional
+        For the first image field.
+    pin : bool
+    subset : int64 array, optional
+        Positions in the reader, where only these are wanted.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        transform: FusedTransform | None,
+        pin: bool,
+        subset: NDArray[np.int64] | None,
+    ) -> None:
+        self.reader, self.subset = reader, subset
+        where = f"{reader.dataset_path} (split {reader.split!r})"
+        target = next((f for f in reader.fields if f.is_image), None) if transform else None
+        if transform and target is None:
+            raise ConfigError(f"{where} has no image for {transform!r}")
+        masks = [f.name for f in reader.fields if f.kind == "mask"]
+        if transform and masks:
+            raise ConfigError(
+                f"{type(transform).__name__} moves pixels of the image only, so the mask {masks[0]!r} would no longer "
+                "fit; use transforms= of the reader, or columns= without the mask"
+            )
+        self.columns = [
+            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform)
+            if transform and f is target
+            else _plain_column(f, where, reader, pin)
+            for f in reader.fields
+        ]
+        if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
+            self.part_size = 256  # nothing to compute: the fewer calls the better
+
+    def begin(self, count: int) -> list[Any]:
+        """Return one store per column."""
+        return [column.begin(count) for column in self.columns]
+
+    def fill(self, store: list[Any], part: Part, indices: Sequence[Any]) -> None:
+        """Read, then have each column take its values."""
+        tools = thread_tools()
+        out = {}
+        for column, kept in zip(self.columns, store, strict=True):
+            array = column.out(kept, part, tools)
+            if array is not None:
+                out[column.field.name] = array
+        positions = part.samples if self.subset is None else self.subset[part.samples]
+        values = self.reader.read_columns(positions, out)
+        for column, kept in zip(self.columns, store, strict=True):
+            column.fill(kept, part, values[column.field.name], tools)
+
+    def finish(self, store: list[Any], count: int) -> Any:
+        """Return the columns in the shape of a sample."""
+        values = [column.finish(kept, count) for column, kept in zip(self.columns, store, strict=True)]
+        if self.reader.manifest.sample_type == "dict":
+            return {column.field.name: value for column, value in zip(self.columns, values, strict=True)}
+        return values if len(values) > 1 else values[0]
+
+
+def _plain_column(field: Field, where: str, reader: Reader, pin: bool) -> Column:
+    if field.is_scalar:
+        return ScalarColumn(field, where)
+    if field.is_fixed:
+        dtype = torch.from_numpy(np.empty(0, field.dtype)).dtype
+        return FixedColumn(field, where, Ring(field.shape or (), dtype, pin))
+    return ListColumn(field, where, reader.output, reader._modes.get(field.name))
+
+
+class SampleWork(Work):
+    """Samples of any map-style data set, one at a time.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    transform : callable, optional
+        Of the first value of a sample.
+    collate : callable
+        Makes a batch of a list of samples.
+    pin : bool
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        transform: Callable[[Any], Any] | None,
+        collate: Callable[[list[Any]], Any] | None,
+        pin: bool,
+    ) -> None:
+        self.dataset, self.transform, self.pin = dataset, transform, pin
+        self.collate = collate or default_collate
+
+    def begin(self, count: int) -> list[Any]:
+        """Return a list to be filled."""
+        return [None] * count
+
+    def fill(self, store: list[Any], part: Part, indices: Sequence[Any]) -> None:
+        """Ask the data set for each sample."""
+        for row, index in enumerate(indices):
+            with naming(index, f"{type(self.dataset).__name__}"):
+                store[part.start + row] = self._transformed(self.dataset[index], part, row)
+
+    def _transformed(self, sample: Any, part: Part, row: int) -> Any:
+        if self.transform is None:
+            return sample
+        if isinstance(sample, dict):
+            key = "image" if "image" in sample else next(iter(sample))
+            return sample | {key: self._image(sample[key], part, row)}
+        if isinstance(sample, (tuple, list)):
+            return (self._image(sample[0], part, row), *sample[1:])
+        return self._image(sample, part, row)
+
+    def _image(self, image: Any, part: Part, row: int) -> Any:
+        if not isinstance(self.transform, FusedTransform):
+            return self.transform(image)  # type: ignore[misc]  # only called where there is one
+        pixels = to_array(image, "RGB")
+        return self.transform.on_pixels(pixels, part.numbers(self.transform.draws)[row : row + 1], thread_tools().space)
+
+    def finish(self, store: list[Any], count: int) -> Any:
+        """Collate."""
+        batch = self.collate(store)
+        return on_tensors(batch, Tensor.pin_memory) if self.pin else batch
+
+
+def choose_work(
+    dataset: Any,
+    transform: Callable[[Any], Any] | None,
+    collate: Callable[[list[Any]], Any] | None,
+    pin: bool,
+) -> Work:
+    """Return the fastest way to make batches of a data set."""
+    reader, subset = dataset, None
+    while isinstance(reader, Subset):
+        positions = np.asarray(reader.indices, np.int64)
+        subset = positions if subset is None else positions[subset]
+        reader = reader.dataset
+    if (
+        isinstance(reader, Reader)
+        and not (reader.transform or reader.target_transform or reader.transforms)
+        and collate is None
+        and (transform is None or isinstance(transform, FusedTransform))
+    ):
+        return ReaderWork(reader, transform, pin, subset)
+    return SampleWork(dataset, transform, collate, pin)
+
+
+def on_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to every tensor of a batch, however it is nested."""
+    if isinstance(batch, Tensor):
+        return function(batch)
+    if isinstance(batch, dict):
+        return {key: on_tensors(value, function) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(on_tensors(value, function) for value in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(on_tensors(value, function) for value in batch)
+    return batch
