@@ -15,7 +15,7 @@ from datasets.base.options import check_choice, check_output, check_whole
 from datasets.base.pipeline import Batch
 from datasets.base.plan import Plan, agree_on_plan
 from datasets.base.publish import finished, publish_when_complete, staging_paths
-from datasets.base.values import Column, infer_field, pack
+from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
 
@@ -216,8 +216,9 @@ class Converter(ABC):
         unknown = self.given_fields.keys() - sample.keys()
         if unknown:
             raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
+        found = {name: known.get(name) or infer_field(name, value) for name, value in sample.items()}
         return tuple(
-            self._stored_field(known.get(name) or infer_field(name, value), value) for name, value in sample.items()
+            self._stored_field(with_palette(field, sample[name]), sample[name]) for name, field in found.items()
         )
 
     def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:

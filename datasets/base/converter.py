@@ -30,20 +30,19 @@ format that clips, shifts or reorders fails here and not in training.
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from datasets.base import images
+from datasets.base import images, masks
 from datasets.base.conversion import Converter
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.image_shrink import Shrink
 from datasets.base.options import check_choice, check_shape
 from datasets.base.pipeline import Batch
-from datasets.base.values import Column, infer_field
+from datasets.base.values import Column
 
 __all__ = ["Converter", "ConverterFixedSize", "ConverterFlexibleSize"]
 
@@ -94,17 +93,19 @@ class ConverterFixedSize(Converter):
         if field.is_fixed:
             return field
         if field.kind == "array":
-            return replace(infer_field(field.name, np.asarray(value)), kind="array")
+            array = np.asarray(value)
+            return field.fixed(array.dtype.str, array.shape)
         raise ConfigError(
             f"field {field.name!r} ({field.kind}) has values of different sizes, which {self.format_name} "
             "does not store; choose parquet, pyarrow_ipc or tar, or leave the field out"
         )
 
     def _stored_image(self, field: Field, value: Any) -> Field:
-        first = images.to_array(value, self.im_mode if field.kind == "image" else None)
-        height, width = self.shape or first.shape[:2]
         if field.kind == "mask":
-            return field.fixed(first.dtype.str, (height, width, *first.shape[2:]))
+            ids = masks.to_ids(value)
+            return field.fixed(field.dtype or ids.dtype.str, (*(self.shape or ids.shape[:2]), *ids.shape[2:]))
+        first = images.to_array(value, self.im_mode)
+        height, width = self.shape or first.shape[:2]
         channels = 1 if first.ndim == 2 else first.shape[2]
         nchw = self.layout == "NCHW"
         shape = (channels, height, width) if nchw else (height, width, channels)

@@ -33,6 +33,7 @@ __all__ = ["KINDS", "SCALAR_KINDS", "Field", "check_fields"]
 SCALAR_KINDS = {"int": "<i8", "float": "<f8", "class_label": "<i8"}
 KINDS = ("array", "bytes", "class_label", "float", "image", "int", "json", "mask", "text")
 LAYOUTS = ("HWC", "CHW")
+BOX_FORMATS = ("XYXY", "XYWH", "CXCYWH")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -51,7 +52,7 @@ class Field:
     shape : tuple of int, optional
         Shape of one value when all have the same; ``None``: values differ in size.
     names : tuple of str, optional
-        The class names of a ``class_label``, in the order of their numbers.
+        The class names of a ``class_label`` or of a mask's ids, in the order of their numbers.
     mode : str, optional
         Pillow mode of raw pixels (images of fixed `shape`).
     layout : {"HWC", "CHW"}
@@ -60,6 +61,8 @@ class Field:
         How the stored bytes of one value are compressed (a zlib stream).
     palette : tuple of int, optional
         Colours of a palette mask: R, G, B of id 0, of id 1, ...
+    box_format : {"XYXY", "XYWH", "CXCYWH"}, optional
+        Of an array (n, 4) that holds bounding boxes in pixels.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class Field:
     layout: str = "HWC"
     compression: str | None = None
     palette: tuple[int, ...] | None = None
+    box_format: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -87,6 +91,10 @@ class Field:
             raise ConfigError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
         if self.layout not in LAYOUTS:
             raise ConfigError(f"field {self.name!r}: layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+        if self.box_format is not None and (self.kind != "array" or self.box_format not in BOX_FORMATS):
+            raise ConfigError(
+                f"field {self.name!r}: box_format={self.box_format!r} is for arrays, one of {', '.join(BOX_FORMATS)}"
+            )
         if self.is_scalar:
             object.__setattr__(self, "dtype", SCALAR_KINDS[self.kind])
             object.__setattr__(self, "shape", ())

@@ -8,6 +8,7 @@ from datasets.base.errors import ConfigError
 from datasets.base.image_decode import Array, EncodedImage, ImageLike, to_array, to_pil
 from datasets.base.image_probe import probe
 from datasets.base.image_resize import resize
+from datasets.base.masks import to_ids
 
 __all__ = ["Shrink"]
 
@@ -59,7 +60,7 @@ class Shrink:
         size = self.size(height, width)
         if size == (height, width):
             return image
-        pixels: Array = to_array(image, None if nearest else _continuous(image, mode))
+        pixels: Array = to_ids(image) if nearest else to_array(image, _continuous(image, mode))
         return resize(pixels, size, nearest=nearest)
 
 

@@ -27,11 +27,12 @@ from datasets.base.manifest import Manifest
 from datasets.base.options import check_choice, check_whole
 from datasets.base.publish import check_split_files, load_manifest
 from datasets.base.storage import FileCache
+from datasets.base.tv import as_tv_tensors
 from datasets.base.values import restore, restore_array
 
 __all__ = ["OUTPUTS", "Reader"]
 
-OUTPUTS = ("pil", "numpy", "tensor", "bytes")
+OUTPUTS = ("pil", "numpy", "tensor", "bytes", "tv_tensor")
 
 
 class Reader(Dataset[Any]):
@@ -48,9 +49,10 @@ class Reader(Dataset[Any]):
     transforms : callable, optional
         Applied to all values of a sample together, instead of the two above.
     split : str
-    output : {"pil", "tensor", "numpy", "bytes"}
-        What an image becomes: PIL image; uint8 tensor (C, H, W); ndarray
-        (H, W[, C]); its stored bytes.
+    output : {"pil", "tensor", "tv_tensor", "numpy", "bytes"}
+        What an image becomes: PIL image; uint8 tensor (C, H, W), a mask (H, W);
+        ``tv_tensors.Image``, ``Mask`` and ``BoundingBoxes``, which torchvision's
+        v2 transforms move together; ndarray (H, W[, C]); its stored bytes.
     mode : str, optional
         Pillow mode of all images. By default the stored one if all images of
         the split share it, else RGB. Masks always keep theirs.
@@ -91,7 +93,7 @@ class Reader(Dataset[Any]):
         transforms: Callable[..., Any] | None = None,
         *,
         split: str = "train",
-        output: Literal["pil", "tensor", "numpy", "bytes"] = "pil",
+        output: Literal["pil", "tensor", "tv_tensor", "numpy", "bytes"] = "pil",
         mode: str | None = None,
         check: bool | None = None,
         columns: Sequence[str] | None = None,
@@ -168,8 +170,10 @@ class Reader(Dataset[Any]):
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Read many samples at once, in the order of `indices`; what a DataLoader calls."""
         columns = self.read_columns(indices)
-        values = [self._restored(f, columns[f.name]) for f in self.fields]
-        return [self._finish(sample) for sample in zip(*values, strict=True)]
+        samples = zip(*(self._restored(f, columns[f.name]) for f in self.fields), strict=True)
+        if self.output == "tv_tensor":
+            return list(map(self._finish, map(as_tv_tensors(self.fields), samples)))
+        return list(map(self._finish, samples))
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -184,7 +188,8 @@ class Reader(Dataset[Any]):
         indices : sequence of int
             Negative ones count from the end.
         out : mapping of str to ndarray, optional
-            Where to put fixed-size fields, each (len(indices), *field.shape).
+            Where to put fixed-size fields, each (len(indices), *field.shape);
+            for fields of varying size a uint8 buffer, used if it is large enough.
 
         Returns
         -------

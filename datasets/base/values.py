@@ -6,7 +6,7 @@ import math
 import operator
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.base import images
+from datasets.base import images, masks
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
+from datasets.base.tv import field_of_tv_tensor
 
-__all__ = ["ByteColumn", "Column", "infer_field", "npy_header", "pack", "restore"]
+__all__ = ["ByteColumn", "Column", "infer_field", "npy_header", "pack", "restore", "with_palette"]
 
 MASK_NAMES = ("mask", "seg", "segmentation")
+TENSORS = ("tensor", "tv_tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
     values : sequence
         One value per sample.
     encoding, quality
-        How images that have no source bytes are encoded; masks always as PNG.
+        How images that have no source bytes are encoded; masks never lose anything.
 
     Returns
     -------
@@ -94,14 +96,13 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
             row[...] = _pixels(field, value) if field.is_image else _array(field, value)
         return out
     if field.is_image:
-        how = ("png", None) if field.kind == "mask" else (encoding, quality)
-        encoded = [_image_bytes(field, v, *how) for v in values]
+        encoded = [_image_bytes(field, v, encoding, quality) for v in values]
         return ByteColumn([e[0] for e in encoded], [e[1] for e in encoded])
     return ByteColumn([_plain_bytes(field, v) for v in values])
 
 
 def _scalar(field: Field, value: Any) -> int | float:
-    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 0:
+    if isinstance(value, (np.ndarray, torch.Tensor, np.bool_)) and value.ndim == 0:
         value = value.item()
     if field.kind == "float":
         if isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool):
@@ -125,9 +126,8 @@ def _scalar(field: Field, value: Any) -> int | float:
 def _pixels(field: Field, value: Any) -> NDArray[Any]:
     """Decode and resize one image to the field's shape."""
     shape = cast("tuple[int, ...]", field.shape)
-    mode = field.mode if field.kind == "image" else None
     try:
-        array = images.to_array(value, mode)
+        array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
     except (TypeError, ValueError) as error:
         raise InputError(f"field {field.name!r}: {error}") from error
     height, width = shape[-2:] if field.layout == "CHW" else shape[:2]
@@ -159,7 +159,12 @@ def _array(field: Field, value: Any) -> NDArray[Any]:
 def _image_bytes(field: Field, value: Any, encoding: str, quality: int | None) -> tuple[bytes, tuple[str, str]]:
     if not isinstance(value, EncodedImage):
         try:
-            value = EncodedImage(images.encode(value, encoding, quality))
+            data = (
+                masks.encode_ids(value, field.palette)
+                if field.kind == "mask"
+                else images.encode(value, encoding, quality)
+            )
+            value = EncodedImage(data)
         except (TypeError, ValueError) as error:
             raise InputError(f"field {field.name!r}: {error}") from error
     info = images.probe(value.data)
@@ -200,6 +205,9 @@ def infer_field(name: str, value: Any) -> Field:
     InputError
         If no kind fits.
     """
+    found = field_of_tv_tensor(name, value)
+    if found is not None:
+        return found
     image_kind = "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
     if isinstance(value, (EncodedImage, Image.Image)):
         return Field(name, image_kind)
@@ -209,6 +217,8 @@ def infer_field(name: str, value: Any) -> Field:
         dtype = np.asarray(value[:0]).dtype
         if dtype.hasobject or dtype.kind in "VSUMm":
             raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
+        if name == "boxes" and value.ndim == 2 and value.shape[1] == 4:
+            return Field(name, "array", box_format="XYXY")  # any number of them, as torchvision's models take them
         return Field(name, "array", dtype.str, tuple(value.shape))
     if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
         value = value.item()
@@ -220,6 +230,13 @@ def infer_field(name: str, value: Any) -> Field:
         f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
         "tensor, int, float, str, bytes, dict or list"
     )
+
+
+def with_palette(field: Field, value: Any) -> Field:
+    """Return a mask's field with the colours of its first value, unless it has some or there are none."""
+    if field.kind != "mask" or field.palette is not None:
+        return field
+    return replace(field, palette=masks.palette_of(value))
 
 
 def _is_image_array(value: Any) -> bool:
@@ -237,9 +254,9 @@ def restore(field: Field, data: Any, output: str = "pil", mode: str | None = Non
     field : Field
     data : bytes-like
         Exactly the stored bytes, already checked.
-    output : {"pil", "numpy", "tensor", "bytes"}
-        What images become: PIL image; ndarray (H, W[, C]); tensor (C, H, W);
-        their bytes. Arrays become tensors for ``"tensor"``, else ndarrays.
+    output : {"pil", "numpy", "tensor", "tv_tensor", "bytes"}
+        What images become: PIL image; ndarray (H, W[, C]); tensor (C, H, W), masks
+        (H, W); their bytes. Arrays become tensors for the tensor outputs, else ndarrays.
     mode : str, optional
         Pillow mode of images; ``None``: each its own.
     """
@@ -271,32 +288,40 @@ def decompress(field: Field, data: Any) -> bytes:
 def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:
     """Turn one fixed-size value into what `output` asks for, without a copy where possible."""
     if not field.is_image:
-        return torch.from_numpy(array) if output == "tensor" else array
+        return torch.from_numpy(array) if output in TENSORS else array
+    if field.kind == "mask":
+        return _ids_as(field, array[:, :, 0] if array.shape[2:] == (1,) else array, output)
     if field.layout == "CHW" and array.ndim == 3:
         array = array.transpose(1, 2, 0)
     if output == "pil" and array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if mode is not None and mode != field.mode and field.kind == "image":
+    if mode is not None and mode != field.mode:
         array = np.asarray(images.to_mode(images.to_pil(array), mode))
-    return _pixels_as(field, array, output)
+    return _pixels_as(array, output)
 
 
 def _restore_encoded(field: Field, data: Any, output: str, mode: str | None) -> Any:
-    mode = mode if field.kind == "image" else None
+    is_mask = field.kind == "mask"
     if output == "pil":
-        return images.decode_pil(data, mode)
-    return _pixels_as(field, images.decode(data, mode), output)
+        return images.decode_pil(data, None if is_mask else mode)
+    if is_mask:
+        return _ids_as(field, masks.to_ids(bytes(data)), output)
+    return _pixels_as(images.decode(data, mode), output)
 
 
-def _pixels_as(field: Field, array: NDArray[Any], output: str) -> Any:
+def _pixels_as(array: NDArray[Any], output: str) -> Any:
     if output == "pil":
         return images.to_pil(array)
     if output == "numpy":
         return array
     tensor = torch.from_numpy(array)
-    if field.kind == "mask" or tensor.ndim == 3:
-        return tensor if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-    return tensor[None]
+    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None]
+
+
+def _ids_as(field: Field, ids: NDArray[Any], output: str) -> Any:
+    if output == "pil":
+        return masks.ids_to_pil(ids, field.palette)
+    return ids if output == "numpy" else masks.ids_to_tensor(ids)
 
 
 def _read_npy(data: Any) -> NDArray[Any]:
