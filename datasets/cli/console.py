@@ -21,10 +21,12 @@ def complain(text: str) -> None:
 def _print(text: str, stream: Any) -> None:
     # A file or class name may hold what would steer the terminal.
     text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
+    if stream is None:  # the process was started without it
+        return
+    encoding = stream.encoding or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
-        print(text, file=stream)
+        stream.write(f"{text}\n")  # in one piece: worker processes write to the same place
     except (BrokenPipeError, ValueError):  # closed by `| head`, or by the caller
         _silence(stream)
 
