@@ -6,6 +6,7 @@ distributions add records through the entry point group ``shardwright.formats``;
 an entry point names a `Format`.
 """
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -53,6 +54,10 @@ class Format:
 
     def _load(self, target: str) -> Any:
         module, _, name = target.partition(":")
+        # A module that converts while it is being imported would wait for itself: the last steps run in a thread.
+        loaded = getattr(sys.modules.get(module), name, None)
+        if loaded is not None:
+            return loaded
         try:
             return getattr(import_module(module), name)
         except ModuleNotFoundError as error:
