@@ -56,7 +56,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory, caltech_folder: ModuleType)
 
 def test_all_formats_are_in_the_table_and_trained_on(shards: Path) -> None:
     printed = (shards / "printed.txt").read_text()
-    rows = [line.split() for line in printed.splitlines() if line.startswith(FORMATS)]
+    table = printed.split("\n\n")[1].splitlines()
+    assert table[0].split()[:4] == ["format", "images", "bytes", "in"]
+    rows = [line.split() for line in table[1:]]
     assert [row[:2] for row in rows] == [[name, "26"] for name in FORMATS]
     assert all(len(row) == 8 for row in rows)
     assert "1 x not an image" in printed

@@ -43,17 +43,17 @@ def make_images(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def after_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which all Python of the README was run, block after block, in one namespace."""
+    """The folder in which all Python of the README was run, block after block, as one module."""
     folder = tmp_path_factory.mktemp("readme")
     make_images(folder / "images")
     module = [""] * len(LINES)
     for start, lines in blocks("python"):
         module[start : start + len(lines)] = lines
-    # With the README's own line numbers, a traceback points into the README. Not run as a file,
-    # which worker processes would run again where they are not forked.
+    # With the README's own line numbers, a traceback points into the README. Imported, not run:
+    # a script would be run again by worker processes that are not forked.
     (folder / "readme.py").write_text("\n".join(module))
     done = subprocess.run(
-        [sys.executable, "-c", "exec(compile(open('readme.py').read(), 'readme.py', 'exec'))"],
+        [sys.executable, "-c", "import readme"],
         cwd=folder,
         env=os.environ | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""},
         capture_output=True,
@@ -74,11 +74,13 @@ def test_the_sixth_format_writes_ordinary_zip_files(after_readme: Path) -> None:
     files = sorted((after_readme / "images").rglob("*.*"))
     shards = sorted((after_readme / "zipped" / "data").glob("*.zip"))
     assert len(shards) == 3
-    stored = []
+    images, labels = [], []
     for path in shards:
         with zipfile.ZipFile(path) as shard:
-            stored += [shard.read(name) for name in shard.namelist() if name.startswith("image/")]
-    assert stored == [path.read_bytes() for path in files]
+            images += [shard.read(name) for name in shard.namelist() if name.startswith("image/")]
+            labels += [shard.read(name) for name in shard.namelist() if name.startswith("label/")]
+    assert images == [path.read_bytes() for path in files]
+    assert np.frombuffer(b"".join(labels), "<i8").tolist() == [0] * 9 + [1] * 6
 
 
 def test_every_shell_block_parses() -> None:
@@ -87,6 +89,24 @@ def test_every_shell_block_parses() -> None:
     for command in commands:
         done = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_the_command_line_runs(after_readme: Path) -> None:
+    lines = [line for _, block in blocks("bash") for line in block if line.startswith("shardwright ")]
+    assert [line.split()[1] for line in lines] == ["convert", "info", "verify", "view", "formats"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(lines)],
+        cwd=after_readme,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    with Image.open(after_readme / "samples.png") as sheet:
+        assert sheet.format == "PNG"
 
 
 def test_links_lead_somewhere() -> None:

@@ -115,12 +115,19 @@ def parse_arguments() -> argparse.Namespace:
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--input-path", type=Path, help="your copy of Caltech-256, or any folder of class folders")
+    source.add_argument(
+        "--input-path", type=Path, metavar="DIR", help="your copy of Caltech-256, or any folder of class folders"
+    )
     source.add_argument("--download", action="store_true", help="download Caltech-256 into the output folder")
-    parser.add_argument("--output-path", type=Path, help="default: ./caltech256_shards (generated images: temporary)")
-    parser.add_argument("--formats", nargs="+", choices=format_names(), default=format_names())
-    parser.add_argument("--image-size", type=int, default=224, help="side of the stored or read images (default: 224)")
-    parser.add_argument("--num-workers", type=int, default=min(4, os.cpu_count() or 1))
+    parser.add_argument(
+        "--output-path", type=Path, metavar="DIR", help="default: ./caltech256_shards (generated images: temporary)"
+    )
+    names = format_names()
+    all_names = f"default: {' '.join(names)}"
+    parser.add_argument("--formats", nargs="+", choices=names, default=names, metavar="FORMAT", help=all_names)
+    parser.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="side of images (default: 224)")
+    workers = min(4, os.cpu_count() or 1)
+    parser.add_argument("--num-workers", type=int, default=workers, metavar="N", help=f"default: {workers}")
     parser.add_argument("--train", action="store_true", help="then train a small network for an epoch")
     return parser.parse_args()
 
