@@ -96,11 +96,9 @@ def test_without_arguments_it_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("caltech256")]
 
 
-def test_an_input_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    done = run("run.py", "--input-path", "nowhere", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("nowhere is not a folder; give the one that holds 001.ak47")
+def test_an_input_that_is_not_there_is_told(tmp_path: Path, caltech_folder: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="nowhere is not a folder; give the one that holds 001.ak47"):
+        caltech_folder.class_folders(tmp_path / "nowhere")
 
 
 def test_download_without_a_network_says_what_to_do(
