@@ -1,0 +1,135 @@
+"""This library, through its public names."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from benchmarks.jobs import Contender, Job, Run
+from benchmarks.peers.common import converting, pil_transform, torch_loader
+from datasets.base.formats import get_format, open_reader
+from utils.loader import ThreadedLoader
+from utils.transforms import TrainTransform
+
+__all__ = ["FIXED", "FLEXIBLE", "PACKAGES", "convert", "contenders"]
+
+PACKAGES = ("shardwright", "torch", "numpy", "simplejpeg", "pyarrow", "h5py")
+FIXED = ("memmap", "hdf5")
+FLEXIBLE = ("tar", "parquet", "pyarrow_ipc")
+SHARD = 256
+REPEATS = 8
+
+
+class Epochs(Sampler[int]):
+    """Several epochs' orders, one after the other: a long epoch, as real ones are."""
+
+    def __init__(self, length: int, repeats: int) -> None:
+        self.length, self.repeats = length, repeats
+
+    def __len__(self) -> int:
+        return self.length * self.repeats
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(self.repeats):
+            yield from torch.randperm(self.length).tolist()
+
+
+def convert(name: str) -> Callable[[Job, Any], None]:
+    """Return a function that converts the job's images into a folder, in the format of that name."""
+
+    def write(job: Job, target: Any) -> None:
+        workers = job.threads if job.work == "convert-fixed" else job.workers
+        options: dict[str, Any] = {"images_per_file": SHARD, "num_workers": workers, "progress": False}
+        if job.work.startswith("convert"):
+            options["images_per_file"] = 1024
+        if name in FIXED:
+            side = int(job.setting[3:]) if job.setting.startswith("raw") else 224
+            source: Any = Pixels(job) if job.setting.startswith("raw") else job.folder
+            options |= {"shape": (side, side)}
+        else:
+            source = job.folder
+        get_format(name).load_converter()(source, target / "set", **options).convert()
+
+    return write
+
+
+class Pixels(torch.utils.data.Dataset[Any]):
+    """The pixels of a raw setting and their labels."""
+
+    def __init__(self, job: Job) -> None:
+        import numpy as np
+
+        self.images, self.labels = np.load(job.array, mmap_mode="r"), np.load(job.labels).tolist()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index], self.labels[index]
+
+
+def contenders() -> list[Contender]:
+    """Return all formats with the loader, and one with a DataLoader and plain transforms."""
+    return [*_of_fixed(), *_of_flexible(), *_converting()]
+
+
+def _of_fixed() -> Iterator[Contender]:
+    for name in FIXED:
+        stored = {"prepare": _prepare(name), "store": name}
+        yield Contender(f"{name}", ("read",), ("raw224",), _loader(), **stored)
+        yield Contender(f"{name}", ("train",), ("raw256",), _loader(), **stored)
+    stored = {"prepare": _prepare("memmap"), "store": "memmap"}
+    yield Contender("memmap, hashes checked", ("read",), ("raw224",), _loader(check=True), **stored)
+    yield Contender("memmap, DataLoader", ("read",), ("raw224",), _data_loader, **stored)
+
+
+def _of_flexible() -> Iterator[Contender]:
+    for name in FLEXIBLE:
+        settings = ("original", "full", "jpeg256") if name == "tar" else ("original",)
+        yield Contender(name, ("decode", "train"), settings, _loader(), prepare=_prepare(name), store=name)
+    stored = {"prepare": _prepare("tar"), "store": "tar"}
+    yield Contender("tar, in order", ("decode",), ("original",), _loader(shuffle=False), **stored)
+    yield Contender("tar, fast=True", ("train",), ("original", "full", "jpeg256"), _loader(fast=True), **stored)
+    yield Contender("tar, DataLoader", ("decode",), ("original",), _data_loader, **stored)
+    yield Contender("tar, DataLoader, plain v2", ("train",), ("original",), _data_loader, **stored)
+    yield Contender("tar, loader, plain v2", ("train",), ("original",), _plain_transform, **stored)
+
+
+def _converting() -> Iterator[Contender]:
+    for name in FIXED:
+        yield Contender(name, ("convert-fixed",), ("original",), converting(convert(name)))
+    for name in FLEXIBLE:
+        yield Contender(name, ("convert-kept",), ("many",), converting(convert(name)))
+
+
+def _prepare(name: str) -> Callable[[Job], None]:
+    return lambda job: convert(name)(job, job.store)
+
+
+def _loader(*, shuffle: bool = True, check: bool | None = None, fast: bool = False) -> Callable[[Job], Run]:
+    def make(job: Job) -> Run:
+        reader = open_reader(job.store / "set", output="numpy", check=check)
+        order = Epochs(len(reader), REPEATS if job.work == "read" else 1) if shuffle else None
+        loader = ThreadedLoader(
+            reader,
+            batch_size=job.batch,
+            sampler=order,
+            num_threads=job.threads,
+            transform=TrainTransform(224, fast=fast) if job.work == "train" else None,
+        )
+        return Run(lambda: sum(len(labels) for _, labels in loader))
+
+    return make
+
+
+def _data_loader(job: Job) -> Callable[[], int]:
+    if job.work == "train":
+        return torch_loader(open_reader(job.store / "set", transform=pil_transform()), job)
+    return torch_loader(open_reader(job.store / "set", output="tensor"), job)
+
+
+def _plain_transform(job: Job) -> Callable[[], int]:
+    reader = open_reader(job.store / "set", transform=pil_transform())
+    loader = ThreadedLoader(reader, batch_size=job.batch, shuffle=True, num_threads=job.threads)
+    return lambda: sum(len(labels) for _, labels in loader)
