@@ -240,3 +240,11 @@ def test_a_file_that_cannot_be_read_is_a_problem_not_a_crash(split: Path) -> Non
     path.unlink()
     path.mkdir()
     assert f"{path}: split train, shard " in reasons(split)
+
+
+def test_a_label_that_the_index_has_otherwise_is_found(split: Path) -> None:
+    paths = SplitPaths(split, "train")
+    index = np.load(paths.index)
+    index["label"][5] += 1
+    reforge(paths, load_manifest(paths), index)
+    assert [(p.shard, p.sample, p.field) for p in verify(split).problems] == [(1, 5, "label")]

@@ -26,6 +26,13 @@ class HDF5Reader(Reader):
     format_name = "hdf5"
 
     @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        import h5py  # only verify reads scalars
+
+        with h5py.File(path, "r") as file:
+            return {f.name: file[f.name][...] for f in fields if f.is_scalar}
+
+    @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         import h5py  # only a converter locates
 

@@ -29,6 +29,10 @@ class MemmapReader(Reader):
     format_name = "memmap"
 
     @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        return {f.name: np.load(field_path(path, f), mmap_mode="r") for f in fields if f.is_scalar}
+
+    @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         located = {}
         for field in fields:

@@ -28,6 +28,15 @@ class ParquetReader(Reader):
     format_name = "parquet"
 
     @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        import pyarrow.parquet as pq  # only verify reads scalars
+
+        names = [f.name for f in fields if f.is_scalar]
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=names)
+        return {name: table.column(name).to_numpy() for name in names}
+
+    @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         import pyarrow.parquet as pq  # only a converter locates
 

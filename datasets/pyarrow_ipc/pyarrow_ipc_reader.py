@@ -24,6 +24,14 @@ class IpcReader(Reader):
     format_name = "pyarrow_ipc"
 
     @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        import pyarrow as pa  # only verify reads scalars
+
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            table = reader.read_all()
+            return {f.name: table.column(f.name).to_numpy().copy() for f in fields if f.is_scalar}
+
+    @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         import pyarrow as pa  # only a converter locates
 

@@ -28,6 +28,17 @@ class TarReader(Reader):
     format_name = "tar"
 
     @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        found: dict[str, list[float]] = {f.name: [] for f in fields if f.is_scalar}
+        with mapped(path) as data:
+            for name, offset, length in members(path):
+                field = field_of(name, fields)
+                if field.is_scalar:
+                    read = float if field.kind == "float" else int
+                    found[field.name].append(read(bytes(data[offset : offset + length])))
+        return {f.name: np.array(found[f.name], f.dtype) for f in fields if f.is_scalar}
+
+    @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
         found: dict[str, list[tuple[int, int]]] = {f.name: [] for f in fields}
         for name, offset, length in members(path):
