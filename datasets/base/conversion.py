@@ -50,7 +50,7 @@ class Converter(ABC):
         What to do about a sample that cannot be converted. Skipped ones are
         listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
     max_skipped : int, optional
-        More skipped samples than this are an error.
+        More skipped samples than this in one process are an error.
     overwrite : bool
         Replace a converted split: the new one is written aside, then swapped in.
     dist : bool

@@ -43,6 +43,7 @@ class ShardWriter:
     num_workers: int
     max_skipped: int | None
     progress: bool | None
+    skipped: list[int] = field(default_factory=list)  # numbers of the samples this process left out
 
 
 @dataclass(slots=True)
@@ -155,7 +156,8 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
     if options["on_error"] != "skip":
         raise InputError(f"{name}: {failure.reason}; mend or remove it, or pass on_error='skip'") from failure.cause
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
-    if writer.max_skipped is not None and len(log.skipped) > writer.max_skipped:
+    writer.skipped.append(failure.index)
+    if writer.max_skipped is not None and len(writer.skipped) > writer.max_skipped:
         raise InputError(f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped")
 
 
