@@ -3,6 +3,7 @@
 import gc
 import io
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
@@ -157,6 +158,18 @@ def test_planar_and_gray_raw_images(tmp_path):
     images, _ = flat(ThreadedLoader(planar, 8, transform=EvalTransform(40, resize=40, dtype=torch.uint8)))
     like = v2.CenterCrop(40)(torch.stack([planar[i][0] for i in range(COUNT)]))
     assert (images.int() - like.int()).abs().max() <= 1
+
+
+def test_mapped_files_give_the_same_batches(paths, raw):
+    mapped = MemmapReader(paths / "raw", output="tensor", mmap=True)
+    assert same(flat(ThreadedLoader(mapped, 8, True, seed=1)), flat(ThreadedLoader(raw, 8, True, seed=1)))
+    again = pickle.loads(pickle.dumps(mapped))
+    assert torch.equal(again[3][0], raw[3][0])
+    broken = MemmapReader(paths / "raw", mmap=True, check=True)
+    broken._index = np.array(broken._index)
+    broken._index["image_xxh3"][9] ^= 1
+    with pytest.raises(CorruptShardError, match="sample 9"):
+        broken[9]
 
 
 # --- transforms ---------------------------------------------------------------------------

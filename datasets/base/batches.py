@@ -1,8 +1,10 @@
 """Read many samples at once: sorted by place, adjacent ranges in one call, straight into one buffer."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -21,43 +23,56 @@ __all__ = ["Columns", "read_columns"]
 Columns = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The samples of one call: their places in the split, index records and shards."""
+
+    reader: "Reader"
+    positions: NDArray[np.int64]
+    records: NDArray[Any]
+    shards: NDArray[np.int64]
+
+    def column(self, name: str) -> NDArray[Any]:
+        return np.ascontiguousarray(self.records[name])
+
+
 def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[str, NDArray[Any]]) -> Columns:
     """Return the stored values at `positions`, one column per field of `reader`."""
+    # All fields of a record at once, and not through np.memmap's slower indexing.
+    records = reader._index.view(np.ndarray)[positions]
+    shards = np.searchsorted(reader._starts, positions, side="right") - 1
+    wanted = _Wanted(reader, positions, records, shards)
     columns: Columns = {}
     for f in reader.fields:
         if f.is_scalar:
-            columns[f.name] = reader._index[f.name][positions]
+            columns[f.name] = wanted.column(f.name)
         elif not f.is_fixed:
-            columns[f.name] = _read_packed(reader, f, positions, out.get(f.name))
+            columns[f.name] = _read_packed(wanted, f, out.get(f.name))
         elif f.compression:
-            columns[f.name] = _inflated(f, _read_packed(reader, f, positions), out.get(f.name))
+            columns[f.name] = _inflated(f, _read_packed(wanted, f), out.get(f.name))
         else:
-            columns[f.name] = _read_fixed(reader, f, positions, out.get(f.name))
+            columns[f.name] = _read_fixed(wanted, f, out.get(f.name))
     return columns
 
 
-def _read_fixed(reader: "Reader", f: Field, positions: NDArray[np.int64], out: NDArray[Any] | None) -> NDArray[Any]:
+def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
-        out = np.empty((len(positions), *(f.shape or ())), dtype=f.dtype)
-    rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(b"")
+        out = np.empty((len(wanted.positions), *(f.shape or ())), dtype=f.dtype)
     size = f.nbytes
-    views = [rows[i * size : (i + 1) * size] for i in range(len(positions))]
-    lengths = reader._index[f"{f.name}_length"][positions]
-    if (lengths != size).any():
-        raise CorruptShardError(f"{reader.dataset_path}: the index gives field {f.name!r} another length than {size}")
-    _fill(reader, f, positions, views)
+    if (wanted.records[f"{f.name}_length"] != size).any():
+        where = wanted.reader.dataset_path
+        raise CorruptShardError(f"{where}: the index gives field {f.name!r} another length than {size}")
+    rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(b"")
+    _fill(wanted, f, [rows[i * size : (i + 1) * size] for i in range(len(wanted.positions))])
     return out
 
 
-def _read_packed(
-    reader: "Reader", f: Field, positions: NDArray[np.int64], out: NDArray[Any] | None = None
-) -> list[memoryview]:
-    ends = np.cumsum(reader._index[f"{f.name}_length"][positions]).tolist()
-    total = ends[-1] if ends else 0
+def _read_packed(wanted: _Wanted, f: Field, out: NDArray[Any] | None = None) -> list[memoryview]:
+    ends = [0, *np.cumsum(wanted.records[f"{f.name}_length"]).tolist()]
     # np.empty takes fresh pages as they are; a bytearray would be zeroed first.
-    buffer = memoryview((np.empty(total, np.uint8) if out is None or out.size < total else out).data)
-    views = [buffer[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=False)]
-    _fill(reader, f, positions, views)
+    buffer = memoryview((np.empty(ends[-1], np.uint8) if out is None or out.size < ends[-1] else out).data)
+    views = [buffer[a:b] for a, b in pairwise(ends)]
+    _fill(wanted, f, views)
     return views
 
 
@@ -69,41 +84,60 @@ def _inflated(f: Field, values: list[memoryview], out: NDArray[Any] | None) -> N
     return out
 
 
-def _fill(reader: "Reader", f: Field, positions: NDArray[np.int64], views: list[memoryview]) -> None:
+def _fill(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
     """Read one stored value into each view, and check it where the reader asks for that."""
-    offsets = reader._index[f"{f.name}_offset"][positions]
-    shards = np.searchsorted(reader._starts, positions, side="right") - 1
-    order = np.lexsort((offsets, shards))
-    lengths = reader._index[f"{f.name}_length"][positions]
-    for shard, run in _runs(shards[order].tolist(), offsets[order].tolist(), lengths[order].tolist()):
-        _read_run(reader, f, shard, [int(order[i]) for i in range(*run)], int(offsets[order[run[0]]]), views)
+    if not views:
+        return
+    reader = wanted.reader
+    for shard, runs in _by_shard(wanted, f, views):
+        path, size = reader._shard_file(f.name, shard)
+        if reader._maps is not None and f.is_fixed:
+            _copy_runs(reader._maps.get(path, size), runs)
+        else:
+            _read_runs(reader, path, size, runs)
     if reader.check or (reader.check is None and not f.is_fixed):
-        hashes = reader._index[f"{f.name}_xxh3"][positions].tolist()
+        hashes = wanted.column(f"{f.name}_xxh3").tolist()
         for row, view in enumerate(views):
             if xxhash.xxh3_64_intdigest(view) != hashes[row]:
-                raise _damaged(reader, f, int(positions[row]), int(shards[row]))
+                raise _damaged(reader, f, int(wanted.positions[row]), int(wanted.shards[row]))
 
 
-def _runs(shards: list[int], offsets: list[int], lengths: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield (shard, (start, stop)) of values that lie end to end in one file."""
-    start = 0
-    for i in range(1, len(shards) + 1):
-        if (
-            i == len(shards)
-            or shards[i] != shards[start]
-            or offsets[i] != offsets[i - 1] + lengths[i - 1]
-            or i - start == MAX_BUFFERS
-        ):
-            yield shards[start], (start, i)
-            start = i
+class _Run(NamedTuple):
+    """Values that lie end to end in a file, and where they go."""
+
+    offset: int
+    nbytes: int
+    views: list[memoryview]
 
 
-def _read_run(reader: "Reader", f: Field, shard: int, rows: list[int], offset: int, views: list[memoryview]) -> None:
-    path, size = shard_file(reader, f, shard)
+def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tuple[int, list[_Run]]]:
+    """Yield each shard with the runs to read from it, in the order of the file."""
+    offsets, lengths = wanted.column(f"{f.name}_offset"), wanted.column(f"{f.name}_length")
+    order = np.lexsort((offsets, wanted.shards))
+    offsets, lengths, shards = offsets[order], lengths[order], wanted.shards[order]
+    apart = (shards[1:] != shards[:-1]) | (offsets[1:] != offsets[:-1] + lengths[:-1])
+    apart[MAX_BUFFERS - 1 :: MAX_BUFFERS] = True
+    starts = _starts(apart)
+    views = [views[row] for row in order.tolist()]
+    parts = [views[a:b] for a, b in pairwise([*starts.tolist(), len(views)])]
+    runs = list(map(_Run, offsets[starts].tolist(), np.add.reduceat(lengths, starts).tolist(), parts))
+    numbers = shards[starts]
+    firsts = _starts(numbers[1:] != numbers[:-1])
+    for shard, (a, b) in zip(numbers[firsts].tolist(), pairwise([*firsts.tolist(), len(runs)]), strict=True):
+        yield shard, runs[a:b]
+
+
+def _starts(changes: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return where runs begin, if `changes` says which values do not belong to the one before."""
+    return np.concatenate(([0], np.flatnonzero(changes) + 1))
+
+
+def _read_runs(reader: "Reader", path: Path, size: int, runs: list[_Run]) -> None:
     for attempt in (1, 2):
         try:
             with reader._files.open(path, size) as fd:
-                read_into(fd, [views[row] for row in rows], offset, path)
+                for offset, nbytes, views in runs:
+                    read_into(fd, views, offset, path, nbytes)
             return
         except StorageError:
             if attempt == 2:
@@ -111,14 +145,17 @@ def _read_run(reader: "Reader", f: Field, shard: int, rows: list[int], offset: i
             reader._files.drop(path)  # a handle may go stale when a server replaces the file
 
 
-def shard_file(reader: "Reader", f: Field, shard: int) -> tuple[Path, int]:
-    """Return the file that holds a field of a shard, and its size."""
-    stored = reader.manifest.shards[shard].files[reader.manifest.field_files[f.name]]
-    return reader.dataset_path / "data" / stored.name, stored.size
+def _copy_runs(data: NDArray[np.uint8], runs: list[_Run]) -> None:
+    for offset, _, views in runs:
+        start = offset
+        for view in views:
+            stop = start + len(view)
+            np.copyto(np.frombuffer(view, np.uint8), data[start:stop])  # without Python's lock, unlike view[:] =
+            start = stop
 
 
 def _damaged(reader: "Reader", f: Field, position: int, shard: int) -> CorruptShardError:
-    path, _ = shard_file(reader, f, shard)
+    path, _ = reader._shard_file(f.name, shard)
     return CorruptShardError(
         f"{path}: field {f.name!r} of sample {position} is not what was written (its xxh3-64 differs); "
         f"restore the file from a copy or convert again; `shardwright verify {reader.dataset_path}` lists all damage"

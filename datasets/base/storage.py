@@ -160,8 +160,8 @@ def _open(path: Path, size: int) -> _Handle:
         raise StorageError(f"{path}: {error.strerror}; was the split moved or deleted while it was read?") from error
 
 
-def read_into(fd: int, buffers: list[Any], offset: int, path: Path) -> None:
-    """Fill `buffers`, which lie end to end in the file from byte `offset`.
+def read_into(fd: int, buffers: list[Any], offset: int, path: Path, wanted: int | None = None) -> None:
+    """Fill `buffers`, which lie end to end in the file from byte `offset`; they hold `wanted` bytes together.
 
     Raises
     ------
@@ -170,7 +170,8 @@ def read_into(fd: int, buffers: list[Any], offset: int, path: Path) -> None:
     StorageError
         If the file system fails.
     """
-    wanted = sum(len(b) for b in buffers)
+    if wanted is None:
+        wanted = sum(len(b) for b in buffers)
     try:
         count = os.preadv(fd, buffers, offset) if _HAS_PREAD else 0
     except OSError as error:
