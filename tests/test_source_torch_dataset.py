@@ -15,7 +15,6 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from torchvision import datasets as tv
 
 from datasets.base.errors import InputError
-from datasets.base.fields import Field
 from datasets.sources import Source, open_source
 from datasets.sources.folder import FolderSource
 from datasets.sources.torch_dataset import (
@@ -259,19 +258,6 @@ def test_a_converted_dataset_is_told_by_its_manifest(tmp_path, split_source):
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata/train.json").write_text("{}")
     assert open_source(str(tmp_path)) == (str(tmp_path),)
-
-
-def test_our_own_reader_gives_its_split_unless_it_changes_samples(monkeypatch, split_source):
-    class Reader(Items):
-        dataset_path = "/somewhere"
-        split = "val"
-        fields = (Field("image", "image"), Field("label", "int"))
-
-    module = SimpleNamespace(Reader=Reader)
-    monkeypatch.setitem(sys.modules, "datasets.base.reader", module)
-    assert open_source(Reader([PICTURE])) == ("/somewhere", "val", ["image", "label"])
-    assert isinstance(open_source(Reader([PICTURE], transform=abs)), DatasetSource)
-    assert isinstance(open_source(Items([PICTURE])), DatasetSource)
 
 
 # --- torchvision's datasets of files ------------------------------------------------------

@@ -27,6 +27,7 @@ from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.options import check_choice, check_whole
 from datasets.base.publish import check_split_files, load_manifest
+from datasets.base.selection import Concat, Selection, as_positions, concat, select
 from datasets.base.storage import FileCache
 from datasets.base.tv import as_tv_tensors
 from datasets.base.values import restore, restore_array
@@ -214,18 +215,61 @@ class Reader(Dataset[Any]):
         """
         return read_columns(self, self._positions(indices), out or {})
 
+    def read_values(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Read some fields of many samples, decoded as `output` says but not transformed.
+
+        Parameters
+        ----------
+        indices : sequence of int
+        columns : sequence of str
+            Any fields of the split, also those that samples are read without.
+
+        Returns
+        -------
+        dict of str to list
+        """
+        reader = object.__new__(type(self))
+        reader.__dict__.update(self.__dict__)
+        reader.fields = self._chosen(columns)
+        reader._modes = {f.name: self._mode_of(f, None) for f in reader.fields if f.is_image} | self._modes
+        stored = reader.read_columns(indices)
+        return {f.name: list(reader._restored(f, stored[f.name])) for f in reader.fields}
+
+    def scalars(self, name: str) -> NDArray[Any]:
+        """Return a scalar field of all samples, shape (N,), without reading any sample.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, or it is not a number.
+        """
+        check_choice("name", name, [f.name for f in self.manifest.fields if f.is_scalar])
+        return np.asarray(self._index[name])
+
+    def select(self, which: Any, columns: Sequence[str] = ()) -> Selection:
+        """Return some of the samples, in any order, as a data set that still reads in batches.
+
+        Parameters
+        ----------
+        which : callable, or array of bool or int, or slice
+            A callable gets the scalar fields of a sample as a dict, known without
+            reading, and says whether it is wanted.
+        columns : sequence of str
+            Further fields to read for the callable.
+
+        Examples
+        --------
+        >>> dogs = reader.select(reader.targets == 3)  # doctest: +SKIP
+        >>> heavy = reader.select(lambda sample: sample["weight"] > 2.5)  # doctest: +SKIP
+        """
+        return select(self, which, columns)
+
+    def concat(self, *others: Any) -> Concat:
+        """Return this reader's samples followed by those of others; nothing is copied."""
+        return concat([self, *others])
+
     def _positions(self, indices: Any) -> NDArray[np.int64]:
-        positions = np.asarray(indices)
-        if positions.dtype.kind not in "iu" or positions.ndim != 1:
-            if positions.size:
-                raise TypeError(f"{type(self).__name__} indices are whole numbers, not {indices!r:.80}")
-            positions = positions.astype(np.int64).reshape(-1)
-        length = len(self)
-        bad = (positions >= length) | (positions < -length)
-        if bad.any():
-            raise IndexError(f"index {positions[bad][0]} is out of range for a split of {length} samples")
-        positions = positions.astype(np.int64, copy=False)
-        return np.where(positions < 0, positions + length, positions)
+        return as_positions(indices, len(self), type(self).__name__)
 
     def _restored(self, field: Field, column: Any) -> Any:
         if field.is_scalar:
@@ -278,8 +322,9 @@ class Reader(Dataset[Any]):
 
     @property
     def classes(self) -> list[str]:
-        """The class names, in the order of their numbers; empty without class labels."""
-        return list(self._label.names or ()) if self._label else []
+        """The names of the labels' numbers or else of a mask's ids; empty if there are none."""
+        named = self._label or next((f for f in self.manifest.fields if f.kind == "mask"), None)
+        return list(named.names or ()) if named else []
 
     @property
     def class_to_idx(self) -> dict[str, int]:

@@ -42,13 +42,16 @@ def open_source(input_data: Any) -> Source:
         return input_data
     if isinstance(input_data, (str, os.PathLike)):
         return _open_path(os.path.expanduser(os.fsdecode(input_data)))
-    if _is_reader(input_data):
-        from datasets.sources.split import SplitSource  # only who needs it pays
+    if "datasets.base.reader" in sys.modules:  # not loaded: there cannot be a reader
+        from datasets.sources.split import ViewSource, is_view
 
-        return SplitSource(input_data.dataset_path, input_data.split, [f.name for f in input_data.fields])
+        if is_view(input_data):
+            return ViewSource(input_data)
     _check_dataset(input_data)
-    from datasets.sources import torch_dataset  # torch is slow to import
+    from datasets.sources import segmentation_datasets, torch_dataset  # torch is slow to import
 
+    if segmentation_datasets.is_segmentation(input_data):
+        return segmentation_datasets.SegmentationSource(input_data)
     if torch_dataset.is_folder_like(input_data):
         return torch_dataset.FolderLikeSource(input_data)
     return torch_dataset.DatasetSource(input_data)
@@ -70,15 +73,6 @@ def _open_path(path: str) -> Source:
     from datasets.sources.folder import FolderSource
 
     return FolderSource(path)
-
-
-def _is_reader(value: Any) -> bool:
-    """Tell whether a value is a reader of ours that changes nothing of what it reads."""
-    module = sys.modules.get("datasets.base.reader")  # not loaded: there cannot be one
-    if module is None or not isinstance(value, module.Reader):
-        return False
-    changes = ("transform", "target_transform", "transforms")
-    return all(getattr(value, name, None) is None for name in changes)
 
 
 def _is_iterable_style(value: Any) -> bool:

@@ -1,20 +1,105 @@
-"""A converted split as the input of another conversion: encoded bytes are copied, never re-encoded."""
+"""Converted splits as the input of another conversion: encoded bytes are copied, never re-encoded."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import xxhash
+from torch.utils.data import Subset
+
 from datasets.base.fields import Field
 from datasets.base.formats import open_reader
 from datasets.base.images import EncodedImage
+from datasets.base.reader import Reader
+from datasets.base.selection import Concat, Selection
 from datasets.base.values import restore
 from datasets.sources.source import Source
 
-__all__ = ["SplitSource"]
+__all__ = ["SplitSource", "ViewSource", "is_view"]
+
+_CHANGES = ("transform", "target_transform", "transforms")
 
 
-class SplitSource(Source):
+def is_view(value: Any) -> bool:
+    """Whether a value is a reader, or some samples of readers, and changes nothing of what it reads."""
+    if isinstance(value, Reader):
+        return all(getattr(value, name) is None for name in _CHANGES)
+    if isinstance(value, Concat):
+        return all(map(is_view, value.datasets))
+    return isinstance(value, Selection | Subset) and is_view(value.dataset)
+
+
+def _reopened(view: Any) -> Any:
+    """Return the same samples, every stored value checked as it is read, whatever the view's own options are."""
+    if isinstance(view, Reader):
+        names = [f.name for f in view.fields]
+        return open_reader(view.dataset_path, split=view.split, output="numpy", check=True, columns=names)
+    if isinstance(view, Concat):
+        return Concat([_reopened(dataset) for dataset in view.datasets])
+    return Selection(_reopened(view.dataset), view.indices)
+
+
+def _content_of(view: Any) -> dict[str, Any]:
+    """Return what a view is: the hash of the index, which holds the hash of every value, and the chosen samples."""
+    if isinstance(view, Reader):
+        fields = [f.name for f in view.fields]
+        return {"num_samples": len(view), "index_xxh3": view.manifest.index.xxh3, "columns": fields}
+    if isinstance(view, Concat):
+        return {"num_samples": len(view), "concat": [_content_of(dataset) for dataset in view.datasets]}
+    chosen = xxhash.xxh3_128_hexdigest(view.indices.astype("<i8").tobytes())
+    return {"num_samples": len(view), "selection": chosen, "of": _content_of(view.dataset)}
+
+
+def _locate(view: Any, index: int) -> tuple[Reader, int]:
+    """Return the reader that has sample `index` of a view, and its number there."""
+    while not isinstance(view, Reader):
+        if isinstance(view, Concat):
+            view, index = view.locate(index)
+        else:
+            view, index = view.dataset, int(view.indices[index])
+    return view, index
+
+
+def _first_reader(view: Any) -> Reader:
+    while not isinstance(view, Reader):
+        view = view.datasets[0] if isinstance(view, Concat) else view.dataset
+    return view
+
+
+class ViewSource(Source):
+    """The samples of a reader, a selection of them, or several joined; see `is_view`.
+
+    Parameters
+    ----------
+    view : Reader, Selection, Concat or torch.utils.data.Subset
+    """
+
+    def __init__(self, view: Any) -> None:
+        self.reader = _reopened(view)
+        first: Any = _first_reader(self.reader)
+        self.sample_type = first.manifest.sample_type
+        self.fields = {f.name: _neutral(f) for f in self.reader.fields}
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        reader, position = _locate(self.reader, index)
+        columns = reader.read_columns([position])
+        return {f.name: _value(f, columns[f.name][0]) for f in reader.fields}
+
+    def name(self, index: int) -> str:
+        """Return which sample of which split it is."""
+        reader, position = _locate(self.reader, index)
+        return f"{reader.dataset_path} (split {reader.split!r}), sample {position}"
+
+    def content(self) -> dict[str, Any]:
+        """Return what decides about the samples, without any path."""
+        return _content_of(self.reader)
+
+
+class SplitSource(ViewSource):
     """The samples of a converted split, every stored value checked as it is read.
 
     Parameters
@@ -31,31 +116,13 @@ class SplitSource(Source):
     """
 
     def __init__(self, dataset_path: str | Path, split: str = "train", columns: Sequence[str] | None = None) -> None:
-        self.reader = open_reader(dataset_path, split=split, output="numpy", check=True, columns=columns)
-        self.sample_type = self.reader.manifest.sample_type
-        self.fields = {f.name: _neutral(f) for f in self.reader.fields}
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        columns = self.reader.read_columns([index])
-        return {f.name: _value(f, columns[f.name][0]) for f in self.reader.fields}
-
-    def name(self, index: int) -> str:
-        """Return which sample of which split it is."""
-        return f"{self.reader.dataset_path} (split {self.reader.split!r}), sample {index}"
-
-    def content(self) -> dict[str, Any]:
-        """Return the hash of the index, which holds the hash of every value."""
-        fields = [f.name for f in self.reader.fields]
-        return {"num_samples": len(self), "index_xxh3": self.reader.manifest.index.xxh3, "columns": fields}
+        super().__init__(open_reader(dataset_path, split=split, columns=columns))
 
 
 def _neutral(field: Field) -> Field:
     """Return the field without what only its present format decides."""
     if field.is_image:
-        return Field(field.name, field.kind, palette=field.palette)
+        return Field(field.name, field.kind, palette=field.palette, names=field.names)
     return replace(field, compression=None)
 
 

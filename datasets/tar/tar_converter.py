@@ -97,7 +97,7 @@ def _contents(field: Field, column: Any) -> list[tuple[str, Any]]:
         extensions = [extension for extension, _ in column.tags] or [""] * len(column)
         return list(zip(extensions, column.values, strict=True))
     if field.is_scalar:
-        return [("", repr(value).encode()) for value in column.tolist()]
+        return [("", json.dumps(value).encode()) for value in column.tolist()]
     header = npy_header(str(field.dtype), field.shape or ())
     return [("", header + row.tobytes()) for row in column]
 

@@ -1,0 +1,183 @@
+"""Join converted splits on disk: their shard files get a second name, and no byte of them is copied."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.base.commit import SplitPaths, publish_file, split_lock, storage_errors, sync_folder, write_file
+from datasets.base.errors import ConfigError, OutputExistsError, StorageError
+from datasets.base.formats import get_format
+from datasets.base.index import index_dtype, npy_header_of
+from datasets.base.manifest import SPLIT_NAME, Manifest, Shard, StoredFile
+from datasets.base.publish import load_manifest
+
+__all__ = ["merge"]
+
+# What a file system says that cannot give this file a second name.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+
+
+def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "train", copy: bool = False) -> Manifest:
+    """Make one split of several, without copying or changing their shards.
+
+    The shards become hard links to those of the splits, under the names of the
+    new one; index and manifest are written anew. The old splits stay; either
+    may be deleted without harm to the other. A merge that was killed is simply
+    made again.
+
+    Parameters
+    ----------
+    readers : sequence of Reader
+        Of one format, and with the same fields. In tar files the numbers in
+        the samples' names begin anew with every split.
+    output_path : path
+        Folder of the new split; it may be that of the old ones.
+    split : str
+        Name of the new split.
+    copy : bool
+        Copy shards that cannot be linked, as on another disk, instead of raising.
+
+    Returns
+    -------
+    Manifest
+        Of the new split.
+
+    Raises
+    ------
+    ConfigError
+        If the splits cannot be one: other formats, fields or kinds of sample.
+    OutputExistsError
+        If the new split is there already.
+    StorageError
+        If a shard cannot be linked and `copy` is false.
+
+    Examples
+    --------
+    >>> merge([ParquetReader("a"), ParquetReader("b")], "both")  # doctest: +SKIP
+    """
+    readers = list(readers)
+    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
+        raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+    _check_alike(readers)
+    paths = SplitPaths(Path(output_path).absolute(), split)
+    with split_lock(paths, 0, 1):
+        for path in (paths.manifest, paths.plan):
+            if path.exists():
+                raise OutputExistsError(
+                    f"{path} is there: split {split!r} is converted or begun; choose another split= or output_path="
+                )
+        shards = _link_shards(readers, paths, copy)
+        _write_manifest(readers, paths, shards)
+        return load_manifest(paths)
+
+
+def _check_alike(readers: list[Any]) -> None:
+    if not readers:
+        raise ConfigError("there is no split to merge; give at least one reader")
+    first = readers[0]
+    for reader in readers:
+        if not hasattr(reader, "manifest"):
+            raise ConfigError(
+                f"a {type(reader).__name__} is not a whole split on disk; give readers, or give the chosen samples "
+                "to a converter"
+            )
+        for name in ("format", "sample_type", "fields", "field_files"):
+            ours, theirs = getattr(first.manifest, name), getattr(reader.manifest, name)
+            if ours != theirs:
+                raise ConfigError(
+                    f"{first.dataset_path} (split {first.split!r}) and {reader.dataset_path} (split {reader.split!r}) "
+                    f"cannot be one split: {name} is {ours} and {theirs}; convert one of them anew"
+                )
+
+
+def _link_shards(readers: list[Any], paths: SplitPaths, copy: bool) -> list[Shard]:
+    """Give all shard files their names in the new split."""
+    old = [(reader, shard) for reader in readers for shard in reader.manifest.shards]
+    shards = []
+    for number, (reader, shard) in enumerate(old):
+        name = f"{paths.split}-{number:05d}-of-{len(old):05d}"
+        # train-00000-of-00010.image.npy: the name of a shard has no dot, what follows it tells the file
+        files = tuple(StoredFile(f"{name}.{file.name.partition('.')[2]}", file.size, file.xxh3) for file in shard.files)
+        for new, file in zip(files, shard.files, strict=True):
+            _link(reader.dataset_path / "data" / file.name, paths.data / new.name, copy)
+        shards.append(Shard(shard.num_samples, files))
+    with storage_errors(paths.data):
+        sync_folder(paths.data)
+    return shards
+
+
+def _link(old: Path, new: Path, copy: bool) -> None:
+    with storage_errors(new):
+        new.unlink(missing_ok=True)  # left by a merge that was killed
+        try:
+            os.link(old, new)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            reason = error.strerror
+    if not copy:
+        raise StorageError(
+            f"{old} cannot get the second name {new} ({reason}); choose an output_path= on the same disk, "
+            "or pass copy=True"
+        )
+    temporary = new.with_name(f".{new.name}.tmp")
+    with storage_errors(new), contextlib.ExitStack() as undo:
+        undo.callback(temporary.unlink, missing_ok=True)
+        shutil.copyfile(old, temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(new)
+
+
+def _write_manifest(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> None:
+    first: Manifest = readers[0].manifest
+    manifests = [reader.manifest for reader in readers]
+    index = write_file(paths.index, lambda file: _write_index(file, readers))
+    merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
+    plan = {"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)}
+    manifest = Manifest(
+        format=first.format,
+        split=paths.split,
+        sample_type=first.sample_type,
+        fields=first.fields,
+        field_files=first.field_files,
+        modes={name: _sum([m.modes.get(name, {}) for m in manifests]) for name in first.modes},
+        shards=tuple(shards),
+        index=index,
+        plan=plan,
+        skipped=sum(m.skipped for m in manifests),
+        ignored=_sum([m.ignored for m in manifests]),
+        extra=_write_extra(paths, first, shards),
+    )
+    publish_file(paths.manifest, manifest.to_bytes())
+
+
+def _write_index(file: Any, readers: list[Any]) -> None:
+    dtype = index_dtype(readers[0].manifest.fields)
+    file.write(npy_header_of(dtype, sum(map(len, readers))))
+    for reader in readers:
+        file.write(reader._index.tobytes())
+
+
+def _sum(counts: list[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
+
+
+def _write_extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> tuple[StoredFile, ...]:
+    """Write the files for other tools anew, since they name the shards."""
+    record = get_format(manifest.format)
+    converter = record.load_converter()
+    contents: dict[str, bytes] = dict(converter._split_extras(paths.split, shards))
+    for shard in shards:
+        name = f"{shard.files[0].name.partition('.')[0]}{record.suffix}"
+        contents |= converter._shard_extras(paths.data / name, manifest.fields)
+    return tuple(publish_file(paths.metadata / name, content) for name, content in sorted(contents.items()))

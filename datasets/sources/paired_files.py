@@ -1,0 +1,77 @@
+"""Samples of several files each: an image and what belongs to it, stored byte for byte."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from datasets.base.errors import InputError
+from datasets.base.fields import Field
+from datasets.base.images import EncodedImage
+from datasets.sources.files import PathSource
+from datasets.sources.source import Source
+
+__all__ = ["PairedFilesSource"]
+
+
+class PairedFilesSource(Source):
+    """Samples whose values lie in files of their own, or are numbers.
+
+    Parameters
+    ----------
+    columns : mapping of str to PathSource or int64 array of shape (N,)
+        The values of each field, in the order of the samples' values.
+    fields : sequence of Field
+        How to store them: ``image``, ``mask``, ``json`` files, numbers.
+    content : mapping of str to JSON values
+        What else tells this input from others.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, PathSource | NDArray[np.int64]],
+        fields: Sequence[Field],
+        content: Mapping[str, Any],
+    ) -> None:
+        self._columns = dict(columns)
+        self._files = {name: files for name, files in columns.items() if isinstance(files, PathSource)}
+        self.fields = {field.name: field for field in fields}
+        self._content = dict(content)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._files.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {
+            name: self._value(name, values[index]["image"]) if isinstance(values, PathSource) else values.item(index)
+            for name, values in self._columns.items()
+        }
+
+    def _value(self, name: str, file: EncodedImage) -> Any:
+        if self.fields[name].kind != "json":
+            return file
+        try:
+            return json.loads(file.data)
+        except ValueError as error:
+            raise InputError(f"{file.name} is not JSON: {error}") from error
+
+    def name(self, index: int) -> str:
+        """Return the paths of the files, each relative to its folder."""
+        return " + ".join(files.name(index) for files in self._files.values())
+
+    def content(self) -> dict[str, Any]:
+        """Return number of samples, and a digest of each field's numbers or of its files' paths and sizes."""
+        digests = {
+            name: values.content()["digest"]
+            if isinstance(values, PathSource)
+            else xxhash.xxh3_128_hexdigest(values.astype("<i8").tobytes())
+            for name, values in self._columns.items()
+        }
+        return {"num_samples": len(self), "digests": digests, **self._content}
+
+    def state(self) -> str:
+        """Return a digest that covers modification times, too."""
+        return " ".join(files.state() for files in self._files.values())
