@@ -5,7 +5,7 @@ import pickle
 import select
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 TIMEOUT = 120.0  # seconds; only a hang takes as long
 
@@ -13,10 +13,12 @@ TIMEOUT = 120.0  # seconds; only a hang takes as long
 class Child:
     """A forked child that runs a function and sends back what it returns.
 
-    A child that hangs is killed, so that it fails its test and not the run.
+    It ends at the latest with its ``with`` block: a child that hangs, or is told
+    nothing more by a failed test, must not hold up the run.
     """
 
     def __init__(self, work: Callable[[], Any]) -> None:
+        self.status: int | None = None
         self._file, to_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -30,22 +32,31 @@ class Child:
                 os._exit(code)
         os.close(to_write)
 
-    def wait(self) -> tuple[int, bytes]:
-        """The exit status (negative: the signal that ended it) and what it sent."""
-        answer = b""
-        try:
-            while select.select([self._file], [], [], TIMEOUT)[0]:
-                more = os.read(self._file, 2**16)
-                if not more:
-                    break
-                answer += more
-            else:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def _end(self, force: bool = True) -> int:
+        """Wait for its end, or make it end, and return the exit status (negative: a signal)."""
+        if self.status is None:
+            if force:
                 os.kill(self.pid, signal.SIGKILL)
-                raise AssertionError(f"the child hung for {TIMEOUT} s")
-        finally:
             os.close(self._file)
-            _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status), answer
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
+
+    def wait(self) -> tuple[int, bytes]:
+        """The exit status and what it sent."""
+        answer = b""
+        while select.select([self._file], [], [], TIMEOUT)[0]:
+            more = os.read(self._file, 2**16)
+            if not more:
+                return self._end(force=False), answer
+            answer += more
+        self._end()
+        raise AssertionError(f"the child hung for {TIMEOUT} s")
 
     def result(self) -> Any:
         """What the function returned."""
@@ -56,4 +67,5 @@ class Child:
 
 def in_child(work: Callable[[], Any]) -> Any:
     """What a function returns in a forked child of this process."""
-    return Child(work).result()
+    with Child(work) as child:
+        return child.result()

@@ -17,13 +17,17 @@ COUNT = 7
 MANIFEST_ERRORS = (IncompleteDatasetError, UnsafeDataError)
 
 
-@pytest.fixture
-def split(store: Store, tmp_path: Path) -> Path:
+def small_split(store: Store, folder: Path) -> Path:
     """A split of three shards that may be damaged."""
     if not (store.root / "small").exists():
         store.convert(numbered(COUNT), "small", images_per_file=3)
-    shutil.copytree(store.root / "small", tmp_path / "small")
-    return tmp_path / "small"
+    shutil.copytree(store.root / "small", folder / "small")
+    return folder / "small"
+
+
+@pytest.fixture
+def split(store: Store, tmp_path: Path) -> Path:
+    return small_split(store, tmp_path)
 
 
 def flip(path: Path, bit: int) -> None:

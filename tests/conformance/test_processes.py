@@ -60,11 +60,11 @@ def test_parent_and_child_read_in_turns(store: Store):
             right.append(same_as_numbered([reader[n]], [n]))
         return all(right) and in_child(lambda: same_as_numbered([reader[n] for n in ORDER], ORDER))
 
-    child = Child(read_when_told)
-    for n in reversed(ORDER):
-        here.send(None)
-        assert same_as_numbered([reader[n]], [n])
-    assert child.result() is True
+    with Child(read_when_told) as child:
+        for n in reversed(ORDER):
+            here.send(None)
+            assert same_as_numbered([reader[n]], [n])
+        assert child.result() is True
 
 
 def test_a_fork_beside_reading_threads_does_not_hang(store: Store):
