@@ -19,7 +19,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import LockedError, StorageError
-from datasets.base.manifest import Shard, StoredFile
+from datasets.base.manifest import DATA_DIR, Manifest, Shard, StoredFile
 from datasets.base.storage import hash_file
 
 fcntl: Any
@@ -58,11 +58,17 @@ class SplitPaths:
 
     root: Path
     split: str
+    data_folder: Path | None = None
+
+    def holding(self, manifest: Manifest, data_path: str | Path | None = None) -> "SplitPaths":
+        """Return these paths with the shards where `data_path`, or else the manifest, says that they are."""
+        folder = self.root / manifest.data_dir if data_path is None else Path(data_path).absolute()
+        return replace(self, data_folder=folder)
 
     @property
     def data(self) -> Path:
         """The folder of the shards."""
-        return self.root / "data"
+        return self.data_folder or self.root / DATA_DIR
 
     @property
     def metadata(self) -> Path:

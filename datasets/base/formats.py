@@ -35,6 +35,11 @@ class Format:
         One line for ``shardwright formats``.
     extra : str
         The extra of the distribution that installs its library, if it has one.
+    adopter : str
+        ``"module:function"`` that finds the samples in a file which this library did
+        not write (see `datasets.base.adopt`), if the format has one.
+    adopts : tuple of str
+        Further suffixes of such files.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Format:
     reader: str
     summary: str = ""
     extra: str = ""
+    adopter: str = ""
+    adopts: tuple[str, ...] = ()
 
     def load_converter(self) -> Any:
         """Import and return the converter class."""
@@ -51,6 +58,12 @@ class Format:
     def load_reader(self) -> Any:
         """Import and return the reader class."""
         return self._load(self.reader)
+
+    def load_adopter(self) -> Any:
+        """Import and return the function that reads a file which was there before."""
+        if not self.adopter:
+            raise ConfigError(f"format {self.name!r} does not read files that were not written by this library")
+        return self._load(self.adopter)
 
     def _load(self, target: str) -> Any:
         module, _, name = target.partition(":")
@@ -82,6 +95,7 @@ for _record in (
         "datasets.memmap.memmap_converter:MemmapConverter",
         "datasets.memmap.memmap_reader:MemmapReader",
         "NumPy .npy files, one per field: decoded pixels of one size, opened by np.load",
+        adopter="datasets.memmap.memmap_adopt:adopt_npy",
     ),
     Format(
         "hdf5",
@@ -90,6 +104,8 @@ for _record in (
         "datasets.hdf5.hdf5_reader:HDF5Reader",
         "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
         "h5py",
+        "datasets.hdf5.hdf5_adopt:adopt_hdf5",
+        (".hdf5", ".he5"),
     ),
     Format(
         "parquet",
@@ -98,6 +114,7 @@ for _record in (
         "datasets.parquet.parquet_reader:ParquetReader",
         "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
         "pyarrow",
+        "datasets.parquet.parquet_adopt:adopt_parquet",
     ),
     Format(
         "pyarrow_ipc",
@@ -106,6 +123,8 @@ for _record in (
         "datasets.pyarrow_ipc.pyarrow_ipc_reader:IpcReader",
         "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
         "pyarrow",
+        "datasets.pyarrow_ipc.pyarrow_ipc_adopt:adopt_ipc",
+        (".ipc", ".feather", ".arrows"),
     ),
     Format(
         "tar",
@@ -113,6 +132,7 @@ for _record in (
         "datasets.tar.tar_converter:TarConverter",
         "datasets.tar.tar_reader:TarReader",
         "tar files: original image bytes, opened by tar, webdataset, DALI",
+        adopter="datasets.tar.tar_adopt:adopt_tar",
     ),
 ):
     register(_record)

@@ -167,7 +167,10 @@ def check_size(path: Path, stored: StoredFile) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise IncompleteDatasetError(f"{path} is missing; restore it from a copy or convert again") from None
+        raise IncompleteDatasetError(
+            f"{path} is missing; restore it from a copy or convert again; if the split's files lie in another folder, "
+            "pass data_path="
+        ) from None
     if size != stored.size:
         raise CorruptShardError(
             f"{path} has {size} bytes, {stored.size} were written; restore it from a copy or convert again"

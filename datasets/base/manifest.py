@@ -21,7 +21,10 @@ __all__ = ["FORMAT_VERSION", "Manifest", "Shard", "StoredFile", "canonical_json"
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 2**20
 SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
+DATA_DIR = "data"
+# Of the files that this library writes, and of files that were there before and are only indexed.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+_SAFE_NAME = re.compile(r"[^./\\:\0][^/\\:\0]*")
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -71,8 +74,11 @@ class StoredFile:
     xxh3: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _FILE_NAME.fullmatch(self.name):
-            raise UnsafeDataError(f"{self.name!r} is not a file name that this library writes")
+        if not isinstance(self.name, str) or not _is_safe(self.name):
+            raise UnsafeDataError(
+                f"{self.name!r} is not a safe file name: no slash, backslash, colon or control character, "
+                "no dot at its start, at most 255 bytes"
+            )
         if type(self.size) is not int or not 0 <= self.size < 2**63:
             raise UnsafeDataError(f"{self.name}: size {self.size!r} is not a whole number of bytes")
         if not isinstance(self.xxh3, str) or not _HASH.fullmatch(self.xxh3):
@@ -119,6 +125,9 @@ class Manifest:
         What was found beside the samples: reason to count.
     extra : tuple of StoredFile
         Further files under ``metadata/``, for other tools.
+    data_dir : {"data", "."}
+        Where the shards lie in the dataset's folder; "." for files that were
+        there before and are only indexed.
     """
 
     format: str
@@ -133,17 +142,25 @@ class Manifest:
     skipped: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
     extra: tuple[StoredFile, ...] = ()
+    data_dir: str = DATA_DIR
 
     @property
     def num_samples(self) -> int:
         """Samples in all shards."""
         return sum(shard.num_samples for shard in self.shards)
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the shards are files that were there before, and not written by this library."""
+        return self.data_dir != DATA_DIR
+
     def to_bytes(self) -> bytes:
         """Return the file's content, with the hash of itself."""
         values = asdict(self)
         values |= {"fields": [f.to_json() for f in self.fields], "format_version": FORMAT_VERSION}
         values["num_samples"] = self.num_samples
+        if not self.is_adopted:
+            del values["data_dir"]
         values["self_hash"] = _self_hash(values)
         return canonical_json(values).encode()
 
@@ -203,6 +220,7 @@ class Manifest:
             raise UnsafeDataError(f"split name {self.split!r} is not allowed")
         if self.sample_type not in ("tuple", "dict"):
             raise UnsafeDataError(f"sample_type {self.sample_type!r} is not 'tuple' or 'dict'")
+        self._check_names()
         stored = {f.name for f in self.fields if not f.is_scalar}
         if self.field_files.keys() != stored:
             names = sorted(self.field_files)
@@ -211,6 +229,21 @@ class Manifest:
             for name, number in self.field_files.items():
                 if type(number) is not int or not 0 <= number < len(shard.files):
                     raise UnsafeDataError(f"field {name!r} lies in file {number!r} of {len(shard.files)}")
+
+    def _check_names(self) -> None:
+        if self.data_dir not in (DATA_DIR, "."):
+            raise UnsafeDataError(f"data_dir {self.data_dir!r} is not '{DATA_DIR}' or '.'")
+        ours = [self.index, *self.extra]
+        if not self.is_adopted:
+            ours += [file for shard in self.shards for file in shard.files]
+        for file in ours:
+            if not _FILE_NAME.fullmatch(file.name):
+                raise UnsafeDataError(f"{file.name!r} is not a file name that this library writes")
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name is that of a file right in its folder, and shows as what it is."""
+    return bool(_SAFE_NAME.fullmatch(name)) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
 
 
 def _self_hash(values: dict[str, Any]) -> str:

@@ -86,6 +86,11 @@ def _check_alike(readers: list[Any]) -> None:
                 f"a {type(reader).__name__} is not a whole split on disk; give readers, or give the chosen samples "
                 "to a converter"
             )
+        if reader.manifest.is_adopted:
+            raise ConfigError(
+                f"{reader.dataset_path} (split {reader.split!r}) only indexes files that were there before; convert "
+                "it, or join the readers with concat"
+            )
         for name in ("format", "sample_type", "fields", "field_files"):
             ours, theirs = getattr(first.manifest, name), getattr(reader.manifest, name)
             if ours != theirs:
@@ -104,7 +109,7 @@ def _link_shards(readers: list[Any], paths: SplitPaths, copy: bool) -> list[Shar
         # train-00000-of-00010.image.npy: the name of a shard has no dot, what follows it tells the file
         files = tuple(StoredFile(f"{name}.{file.name.partition('.')[2]}", file.size, file.xxh3) for file in shard.files)
         for new, file in zip(files, shard.files, strict=True):
-            _link(reader.dataset_path / "data" / file.name, paths.data / new.name, copy)
+            _link(reader.data_path / file.name, paths.data / new.name, copy)
         shards.append(Shard(shard.num_samples, files))
     with storage_errors(paths.data):
         sync_folder(paths.data)

@@ -70,6 +70,8 @@ class Reader(Dataset[Any]):
         Copy raw values of fixed size out of mapped files instead of reading them: up to
         twice as fast where they lie in the page cache. A file that is cut meanwhile
         then ends the process, and is not an error.
+    data_path : path, optional
+        The folder of the shard files, where they do not lie in the dataset's own.
 
     Raises
     ------
@@ -105,6 +107,7 @@ class Reader(Dataset[Any]):
         columns: Sequence[str] | None = None,
         max_open_files: int = 64,
         mmap: bool = False,
+        data_path: str | Path | None = None,
     ) -> None:
         if transforms is not None and (transform is not None or target_transform is not None):
             raise ConfigError("give either transforms= or transform= and target_transform=, not both")
@@ -116,6 +119,8 @@ class Reader(Dataset[Any]):
         paths = SplitPaths(self.dataset_path, split)
         self.manifest = load_manifest(paths)
         self._check_format(self.manifest)
+        paths = paths.holding(self.manifest, data_path)
+        self.data_path = paths.data
         check_split_files(paths, self.manifest)
         self._index = open_index(paths.index, self.manifest)
         self._files = FileCache(check_whole("max_open_files", max_open_files, 1))
@@ -312,7 +317,7 @@ class Reader(Dataset[Any]):
         found = self._paths.get((field, shard))
         if found is None:
             stored = self.manifest.shards[shard].files[self.manifest.field_files[field]]
-            found = self._paths[field, shard] = self.dataset_path / "data" / stored.name, stored.size
+            found = self._paths[field, shard] = self.data_path / stored.name, stored.size
         return found
 
     @property

@@ -63,7 +63,13 @@ class Report:
         return not self.problems
 
 
-def verify(dataset_path: str | Path, split: str | None = None, *, progress: bool | None = False) -> Report:
+def verify(
+    dataset_path: str | Path,
+    split: str | None = None,
+    *,
+    progress: bool | None = False,
+    data_path: str | Path | None = None,
+) -> Report:
     """Check every byte of one split, or of all splits of a folder.
 
     Parameters
@@ -74,6 +80,8 @@ def verify(dataset_path: str | Path, split: str | None = None, *, progress: bool
         By default all of them.
     progress : bool, optional
         Progress bar; ``None``: only on a terminal.
+    data_path : path, optional
+        The folder of the shard files, where they do not lie in the dataset's own.
 
     Returns
     -------
@@ -104,7 +112,7 @@ def verify(dataset_path: str | Path, split: str | None = None, *, progress: bool
             manifests[name] = found
     with Progress(sum(m.num_samples for m in manifests.values()), progress) as bar:
         for name, manifest in manifests.items():
-            problems += _check_split(SplitPaths(root, name), manifest, bar)
+            problems += _check_split(SplitPaths(root, name).holding(manifest, data_path), manifest, bar)
     strays, left_over = _strays(root, manifests, names, split)
     stored = [file for manifest in manifests.values() for file in _stored_files(manifest)]
     return Report(
@@ -170,7 +178,9 @@ def _strays(
     broken = [name for name in names if name not in manifests]
     unfinished = [path.name.split(".")[1] for path in (root / "metadata").glob(".*.plan.json")]
     unknown, left_over = [], []
-    for path in sorted(p for folder in ("data", "metadata") for p in _entries(root / folder)):
+    # Where all splits are files that were there before, "data" is a folder like any other.
+    adopted = bool(manifests) and all(manifest.is_adopted for manifest in manifests.values())
+    for path in sorted(p for folder in ("data", "metadata")[adopted:] for p in _entries(root / folder)):
         if path in known or (only is not None and not _belongs(path, only)) or any(_belongs(path, b) for b in broken):
             continue
         if path.name.startswith(".") or any(_belongs(path, split) for split in unfinished):

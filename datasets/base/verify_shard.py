@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from datasets.base.commit import SplitPaths
 from datasets.base.errors import ConfigError, ShardwrightError
 from datasets.base.fields import Field
-from datasets.base.formats import get_format
+from datasets.base.formats import Format, get_format
 from datasets.base.index import Ranges, trim
 from datasets.base.manifest import Manifest, StoredFile
 from datasets.base.storage import hash_file, read_exactly
@@ -73,6 +73,18 @@ def file_damage(path: Path, stored: StoredFile) -> str | None:
     return None if found == stored.xxh3 else f"its xxh3-64 is {found}, {stored.xxh3} was written"
 
 
+def _find(
+    record: Format, path: Path, fields: tuple[Field, ...], adopted: bool
+) -> tuple[Mapping[str, Ranges], Mapping[str, NDArray[Any]]]:
+    """Let the format find the stored values of a shard, and read the others."""
+    if adopted:
+        found = record.load_adopter()(path)
+        return found.ranges, {f.name: found.scalars[f.name] for f in fields if f.is_scalar}
+    reader = record.load_reader()
+    scalars = reader._read_scalars(path, fields) if hasattr(reader, "_read_scalars") else {}
+    return reader._locate(path, fields), scalars
+
+
 @dataclass(frozen=True, slots=True)
 class ShardCheck:
     """The checks of one shard, whose first sample is number `start` of the split."""
@@ -109,10 +121,10 @@ class ShardCheck:
         record = get_format(self.manifest.format)
         count, fields = len(self.manifest.shards), self.manifest.fields
         path = self.paths.data / f"{self.paths.split}-{self.number:05d}-of-{count:05d}{record.suffix}"
-        reader = record.load_reader()
+        if self.manifest.is_adopted:
+            path = self.paths.data / self.manifest.shards[self.number].files[0].name
         try:
-            located = reader._locate(path, fields)
-            scalars = reader._read_scalars(path, fields) if hasattr(reader, "_read_scalars") else {}
+            located, scalars = _find(record, path, fields, self.manifest.is_adopted)
             ranges = {f: trim(f, located[f.name]) for f in fields if not f.is_scalar}
         except ImportError as error:
             raise ConfigError(f"checking {record.name} needs {error.name}: pip install {error.name}") from error
