@@ -1,6 +1,5 @@
 """Single samples in random order, and whole epochs from a cold page cache, per format."""
 
-import itertools
 import os
 import random
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.jobs import Contender, Job, Run
 from benchmarks.peers.common import files_of
-from benchmarks.peers.shardwright import FIXED, FLEXIBLE, convert
+from benchmarks.peers.shardwright import FIXED, FLEXIBLE, stored
 from datasets.base.formats import open_reader
 from utils.loader import ThreadedLoader
 
@@ -20,18 +19,13 @@ READS = 512
 
 def contenders() -> list[Contender]:
     """Return each format, and plain files beside them."""
-    found = []
-    for name, setting in itertools.chain(((n, "raw224") for n in FIXED), ((n, "original") for n in FLEXIBLE)):
-        stored = {"prepare": _prepare(name), "store": name}
-        found.append(Contender(name, ("latency",), (setting,), _single, **stored))
-        found.append(Contender(name, ("cold",), (setting,), _cold, **stored))
-    found.append(Contender("files, open and read", ("latency",), ("original",), _single_files))
-    found.append(Contender("files, open and read", ("cold",), ("original",), _cold_files))
-    return found
-
-
-def _prepare(name: str) -> Callable[[Job], None]:
-    return lambda job: convert(name)(job, job.store)
+    kinds = [*((name, "raw224") for name in FIXED), *((name, "original") for name in FLEXIBLE)]
+    return [
+        *(stored(name, name, "latency", (setting,), _single) for name, setting in kinds),
+        *(stored(name, name, "cold", (setting,), _cold) for name, setting in kinds),
+        Contender("files, open and read", ("latency",), ("original",), _single_files),
+        Contender("files, open and read", ("cold",), ("original",), _cold_files),
+    ]
 
 
 def _single(job: Job) -> Callable[[], int]:

@@ -5,8 +5,8 @@
 ``folders/many``      the same, more of them, for conversion
 ``folders/full``      full size, encoded anew at quality 90
 ``folders/jpeg256``   longer side at most 256, encoded anew at quality 90
-``raw224.npy``        pixels, each image resized to 224×224
-``raw256.npy``        pixels, each image resized to 256×256
+``raw224.npy``        pixels, each image resized to 224x224
+``raw256.npy``        pixels, each image resized to 256x256
 ====================  ====================================================================
 
 Images are repeated to the number that is asked for, as hard links in folders.
@@ -55,7 +55,8 @@ def make_settings(source: Path, root: Path, sizes: Sizes) -> None:
         return
     root.mkdir(parents=True, exist_ok=True)
     files = usable(source)
-    for setting, count in (("original", sizes.jpegs), ("many", sizes.many), ("full", sizes.jpegs), ("jpeg256", sizes.jpegs)):
+    for setting in ("original", "many", "full", "jpeg256"):
+        count = sizes.many if setting == "many" else sizes.jpegs
         _make_folder(files, root / "folders" / setting, count, setting)
     for setting, side, count in (("raw224", 224, sizes.raw224), ("raw256", 256, sizes.raw256)):
         _make_array(files, root, setting, side, count)

@@ -56,7 +56,7 @@ class Job:
 
     @property
     def array(self) -> Path:
-        """The ``.npy`` file of a raw setting, uint8, N×H×W×3."""
+        """The ``.npy`` file of a raw setting, uint8, NxHxWx3."""
         return self.data / f"{self.setting}.npy"
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.server import Child, PeerFailed
+from benchmarks.server import Child, PeerError
 from benchmarks.workloads import Workload
 
 __all__ = ["Plan", "Session"]
@@ -62,7 +62,7 @@ class Session:
                 self.offers[peer] = child.ask("offers", timeout=120)
                 self.versions[peer] = child.ask("versions")
                 self.children[peer] = child
-            except PeerFailed as error:
+            except PeerError as error:
                 self.offers.pop(peer, None)
                 self.skipped[peer] = str(error)
                 self.say(f"  {peer} is skipped: {error}")
@@ -85,7 +85,7 @@ class Session:
                 try:
                     self.children[peer].ask("open", offer["name"], number, self._job(workload, peer), timeout=240)
                     opened.setdefault(peer, []).append(offer["name"])
-                except PeerFailed as error:
+                except PeerError as error:
                     entry["failed"] = str(error)
 
         _together(open_all, peers)
@@ -110,7 +110,7 @@ class Session:
                     continue
                 try:
                     entry["figures"].append(self.children[peer].ask("measure", name, plan.seconds, timeout=120))
-                except PeerFailed as error:
+                except PeerError as error:
                     self._mark(entries, peer, name, str(error))
 
     def _mark(self, entries: dict[str, dict[str, Any]], peer: str, name: str, reason: str) -> None:

@@ -12,14 +12,14 @@ COLOURS = {"own": "#2a6f97", "limit": "#bbbbbb", "peer": "#e09f3e"}
 
 def write_plots(report: dict[str, Any], folder: Path) -> list[str]:
     """Write one PNG per workload with figures; return the file names."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     return [name for key, workload in report["workloads"].items() if (name := _plot(key, workload, folder))]
 
 
 def _plot(key: str, workload: dict[str, Any], folder: Path) -> str:
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     measured = [(n, e) for n, e in workload["contenders"].items() if "failed" not in e and e["figures"]]
     if not measured or key.startswith("latency"):
@@ -27,7 +27,7 @@ def _plot(key: str, workload: dict[str, Any], folder: Path) -> str:
     measured.sort(key=lambda item: item[1]["median"])
     medians = [entry["median"] for _, entry in measured]
     spreads = [[e["median"] - e["low"] for _, e in measured], [e["high"] - e["median"] for _, e in measured]]
-    figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.32 * len(measured)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.32 * len(measured)), layout="constrained")
     colours = [COLOURS[_kind(name, entry)] for name, entry in measured]
     names = [name for name, _ in measured]
     bars = axes.barh(names, medians, xerr=spreads, color=colours, error_kw={"lw": 0.8})
@@ -36,7 +36,7 @@ def _plot(key: str, workload: dict[str, Any], folder: Path) -> str:
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(folder / f"{key}.png", dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
     return f"{key}.png"
 
 

@@ -56,11 +56,9 @@ def _figures(workloads: dict[str, Any], key: str, name: str) -> list[float]:
 
 def write_markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
     """Return the report as Markdown."""
-    machine = report["machine"]
     parts = [
         "# Benchmarks",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['system']}, "
-        f"Python {machine['python']}; load when the run began {machine['load']:.1f}; {report['seconds']} s in all.",
+        _machine(report),
         METHOD,
         *(f"![{plot.removesuffix('.png')}]({plot})" for plot in plots),
         *(_table(key, workload) for key, workload in report["workloads"].items()),
@@ -71,10 +69,23 @@ def write_markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
+def _machine(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['system']}, "
+        f"Python {machine['python']}; load when the run began {machine['load']:.1f}; {report['seconds']} s in all."
+    )
+
+
 def _table(key: str, workload: dict[str, Any]) -> str:
     single = key.startswith("latency")
     head = "µs per sample" if single else "images/s"
-    lines = [f"## {workload['title']}", "", f"| library | {head} | smallest to largest | rounds |", "|---|---:|---:|---:|"]
+    lines = [
+        f"## {workload['title']}",
+        "",
+        f"| library | {head} | smallest to largest | rounds |",
+        "|---|---:|---:|---:|",
+    ]
     entries = workload["contenders"].items()
     for name, entry in sorted(entries, key=lambda item: -item[1].get("median", 0)):
         shown = f"**{name}**" if entry["peer"] in OWN else name
@@ -98,13 +109,19 @@ def _plain(text: str) -> str:
 def _goals(goals: list[dict[str, Any]]) -> str:
     if not goals:
         return ""
-    lines = ["## Ratios", "", "| workload | ratio | wanted | median | smallest to largest | |", "|---|---|---:|---:|---:|---|"]
+    lines = [
+        "## Ratios",
+        "",
+        "| workload | ratio | wanted | median | smallest to largest | |",
+        "|---|---|---:|---:|---:|---|",
+    ]
     for g in goals:
         below = f"{g['below']} ({g['other']})" if g["other"] else g["below"]
         spread_shown = f"{g['low']:.2f} to {g['high']:.2f}"
         reached = "yes" if g["reached"] else "**no**"
         lines.append(
-            f"| {g['workload']} | {g['above']} / {below} | {g['wanted']} | {g['median']:.2f} | {spread_shown} | {reached} |"
+            f"| {g['workload']} | {g['above']} / {below} | {g['wanted']} "
+            f"| {g['median']:.2f} | {spread_shown} | {reached} |"
         )
     return "\n".join(lines)
 

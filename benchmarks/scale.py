@@ -4,11 +4,12 @@ Each measurement is a process of its own: ``python -m benchmarks.scale NAME ARGU
 """
 
 import gc
+import itertools
 import json
 import os
-import resource
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ MB = 1e6
 
 
 class Tiny(Dataset[Any]):
-    """Images of 4×4 black pixels."""
+    """Images of 4x4 black pixels."""
 
     def __init__(self, length: int) -> None:
         self.length, self.image = length, np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -70,9 +71,12 @@ class Watched(Dataset[Any]):
         return [(0 if info is None else info.id, own_memory())] * len(samples)
 
 
-def own_memory() -> int:
-    """Return the memory that only this process has, in bytes."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+def own_memory(process: str = "self") -> int:
+    """Return the memory that only this process has, in bytes; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
@@ -131,14 +135,30 @@ def growth(folder: str, epochs: str) -> dict[str, float]:
 
 
 def conversion_memory(source: str, folder: str, name: str, workers: str) -> dict[str, float]:
-    """Convert a folder; tell the peak memory of this process and of its largest worker."""
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Convert a folder; tell how much memory this process and its workers had more than before, at most."""
     shutil.rmtree(folder, ignore_errors=True)
-    get_format(name).load_converter()(source, folder, num_workers=int(workers), progress=False).convert()
+    converter = get_format(name).load_converter()(source, folder, num_workers=int(workers), progress=False)
+    base, peaks, done = own_memory(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peaks.append(sum(map(own_memory, family())) - base)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        converter.convert()
+    finally:
+        done.set()
+        watcher.join()
     shutil.rmtree(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"imported_mb": base * 1024 / MB, "peak_mb": peak * 1024 / MB, "largest_worker_mb": child * 1024 / MB}
+    return {"peak_mb": max(peaks) / MB, "workers": int(workers)}
+
+
+def family() -> list[str]:
+    """Return the numbers of this process and of its children."""
+    children = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
+    return ["self", *itertools.chain.from_iterable(children)]
 
 
 TASKS: dict[str, Callable[..., dict[str, float]]] = {

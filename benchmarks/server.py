@@ -1,5 +1,6 @@
 """The other end of a `child`: asks one library's process, and survives its death."""
 
+import contextlib
 import json
 import os
 import select
@@ -9,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Child", "PeerFailed"]
+__all__ = ["Child", "PeerError"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class PeerFailed(RuntimeError):
+class PeerError(RuntimeError):
     """A library could not do what it was asked; the message says why."""
 
 
@@ -38,11 +39,12 @@ class Child:
 
         Raises
         ------
-        PeerFailed
+        PeerError
             If it raises, dies or does not answer in `timeout` seconds.
         """
         process = self._started()
-        assert process.stdin is not None and process.stdout is not None  # both are pipes
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"call": call, "args": args}) + "\n")
             process.stdin.flush()
@@ -50,13 +52,13 @@ class Child:
             raise self._died() from None
         if not select.select([process.stdout], [], [], timeout)[0]:
             self.stop()
-            raise PeerFailed(f"no answer to {call} within {timeout:.0f} s")
+            raise PeerError(f"no answer to {call} within {timeout:.0f} s")
         line = process.stdout.readline()
         if not line:
             raise self._died()
         answer = json.loads(line)
         if "error" in answer:
-            raise PeerFailed(answer["error"])
+            raise PeerError(answer["error"])
         return answer["result"]
 
     @property
@@ -80,20 +82,18 @@ class Child:
                 )
         return self._process
 
-    def _died(self) -> PeerFailed:
+    def _died(self) -> PeerError:
         code = None if self._process is None else self._process.wait(10)
         self.stop()
-        return PeerFailed(f"its process ended with code {code}; see {self.log.name}")
+        return PeerError(f"its process ended with code {code}; see {self.log.name}")
 
     def stop(self) -> None:
         """End the process and its workers; the next question starts a new one."""
         process, self._process = self._process, None
         if process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:

@@ -25,14 +25,23 @@ class Spread:
 
 
 def timed(run: Run, seconds: float) -> float:
-    """Repeat a run until `seconds` have been measured; return images per second."""
+    """Repeat a run until `seconds` have been measured; return images per second.
+
+    Raises
+    ------
+    RuntimeError
+        If a run went through no image: libraries may hide what failed in their threads.
+    """
     images, spent = 0, 0.0
     while spent < seconds:
         if run.before is not None:
             run.before()
         start = time.perf_counter()
-        images += run.once()
+        done = run.once()
         spent += time.perf_counter() - start
+        if done < 1:
+            raise RuntimeError("it went through no image; the reason may be in its log")
+        images += done
         if run.after is not None:
             run.after()
     return images / spent

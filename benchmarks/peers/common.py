@@ -45,7 +45,7 @@ def pil_transform() -> Callable[[Any], torch.Tensor]:
     """Return torchvision's training transform of PIL images."""
     from torchvision.transforms import v2
 
-    return v2.Compose(
+    transform: Callable[[Any], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(224, antialias=True),
             v2.RandomHorizontalFlip(),
@@ -54,6 +54,7 @@ def pil_transform() -> Callable[[Any], torch.Tensor]:
             v2.Normalize(MEAN, STD),
         ]
     )
+    return transform
 
 
 class Finish:

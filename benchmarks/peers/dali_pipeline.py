@@ -37,7 +37,9 @@ def _run(job: Job) -> Run:
 def _pipeline(job: Job) -> Any:
     from nvidia.dali import fn, pipeline_def, types
 
-    @pipeline_def(batch_size=job.batch, num_threads=job.threads, device_id=None, prefetch_queue_depth=AHEAD)
+    @pipeline_def(  # type: ignore[untyped-decorator]
+        batch_size=job.batch, num_threads=job.threads, device_id=None, prefetch_queue_depth=AHEAD
+    )
     def define() -> Any:
         files, labels = fn.readers.file(file_root=str(job.folder), random_shuffle=True, name="files")
         if job.work == "decode":

@@ -1,6 +1,7 @@
-"""Hugging Face datasets."""
+"""Hugging Face datasets, which shares the import name ``datasets`` with this library."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,31 @@ PACKAGES = ("datasets",)
 
 def contenders() -> list[Contender]:
     """Return an Arrow data set with binary images."""
-    from datasets import Dataset  # noqa: F401  # a missing library is told here
-
+    if not hasattr(library(), "Dataset"):
+        raise ModuleNotFoundError("Hugging Face datasets is not installed: pip install datasets")
     return contenders_of("Hugging Face datasets", _write, _epochs)
 
 
-def _write(job: Job, target: Path) -> None:
-    from datasets import Dataset, Features, Value, disable_progress_bars
+def library() -> Any:
+    """Return the package, untyped: type checkers see this library's in its place."""
+    return import_module("datasets")
 
-    disable_progress_bars()
-    features = Features({"image": Value("binary"), "label": Value("int64")})
+
+def _write(job: Job, target: Path) -> None:
+    hf = library()
+    hf.disable_progress_bars()
+    features = hf.Features({"image": hf.Value("binary"), "label": hf.Value("int64")})
 
     def rows() -> Any:
         for data, label in records(job):
             yield {"image": data, "label": label}
 
-    # The generator's hash names the cache; the work is done anew in every new folder.
-    Dataset.from_generator(rows, features=features, cache_dir=str(target))
+    hf.Dataset.from_generator(rows, features=features, cache_dir=str(target))
 
 
 def _open(store: Path) -> Any:
-    from datasets import Dataset, concatenate_datasets
-
-    parts = [Dataset.from_file(str(path)) for path in sorted(store.rglob("*.arrow"))]
-    return concatenate_datasets(parts)
+    parts = [library().Dataset.from_file(str(path)) for path in sorted(store.rglob("*.arrow"))]
+    return library().concatenate_datasets(parts)
 
 
 def _rows(store: Path) -> Callable[[list[int]], Any]:

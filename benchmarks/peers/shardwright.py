@@ -1,4 +1,4 @@
-"""This library, through its public names."""
+"""The library that is measured, through its public names."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,13 +12,15 @@ from datasets.base.formats import get_format, open_reader
 from utils.loader import ThreadedLoader
 from utils.transforms import TrainTransform
 
-__all__ = ["FIXED", "FLEXIBLE", "PACKAGES", "convert", "contenders"]
+__all__ = ["FIXED", "FLEXIBLE", "PACKAGES", "contenders", "convert", "stored"]
 
 PACKAGES = ("shardwright", "torch", "numpy", "simplejpeg", "pyarrow", "h5py")
 FIXED = ("memmap", "hdf5")
 FLEXIBLE = ("tar", "parquet", "pyarrow_ipc")
 SHARD = 256
 REPEATS = 8
+
+Make = Callable[[Job], Run | Callable[[], int]]
 
 
 class Epochs(Sampler[int]):
@@ -76,24 +78,27 @@ def contenders() -> list[Contender]:
 
 def _of_fixed() -> Iterator[Contender]:
     for name in FIXED:
-        stored = {"prepare": _prepare(name), "store": name}
-        yield Contender(f"{name}", ("read",), ("raw224",), _loader(), **stored)
-        yield Contender(f"{name}", ("train",), ("raw256",), _loader(), **stored)
-    stored = {"prepare": _prepare("memmap"), "store": "memmap"}
-    yield Contender("memmap, hashes checked", ("read",), ("raw224",), _loader(check=True), **stored)
-    yield Contender("memmap, DataLoader", ("read",), ("raw224",), _data_loader, **stored)
+        yield stored(name, name, "read", ("raw224",), _loader())
+        yield stored(name, name, "train", ("raw256",), _loader())
+    yield stored("memmap, hashes checked", "memmap", "read", ("raw224",), _loader(check=True))
+    yield stored("memmap, DataLoader", "memmap", "read", ("raw224",), _data_loader)
 
 
 def _of_flexible() -> Iterator[Contender]:
+    every = ("original", "full", "jpeg256")
     for name in FLEXIBLE:
-        settings = ("original", "full", "jpeg256") if name == "tar" else ("original",)
-        yield Contender(name, ("decode", "train"), settings, _loader(), prepare=_prepare(name), store=name)
-    stored = {"prepare": _prepare("tar"), "store": "tar"}
-    yield Contender("tar, in order", ("decode",), ("original",), _loader(shuffle=False), **stored)
-    yield Contender("tar, fast=True", ("train",), ("original", "full", "jpeg256"), _loader(fast=True), **stored)
-    yield Contender("tar, DataLoader", ("decode",), ("original",), _data_loader, **stored)
-    yield Contender("tar, DataLoader, plain v2", ("train",), ("original",), _data_loader, **stored)
-    yield Contender("tar, loader, plain v2", ("train",), ("original",), _plain_transform, **stored)
+        yield stored(name, name, "decode", ("original",), _loader())
+        yield stored(name, name, "train", every if name == "tar" else ("original",), _loader())
+    yield stored("tar, in order", "tar", "decode", ("original",), _loader(shuffle=False))
+    yield stored("tar, fast=True", "tar", "train", every, _loader(fast=True))
+    yield stored("tar, DataLoader", "tar", "decode", ("original",), _data_loader)
+    yield stored("tar, DataLoader, plain v2", "tar", "train", ("original",), _data_loader)
+    yield stored("tar, loader, plain v2", "tar", "train", ("original",), _plain_transform)
+
+
+def stored(name: str, form: str, work: str, settings: tuple[str, ...], make: Make) -> Contender:
+    """Return a contender that reads what the converter of a format wrote."""
+    return Contender(name, (work,), settings, make, prepare=lambda job: convert(form)(job, job.store), store=form)
 
 
 def _converting() -> Iterator[Contender]:
@@ -101,10 +106,6 @@ def _converting() -> Iterator[Contender]:
         yield Contender(name, ("convert-fixed",), ("original",), converting(convert(name)))
     for name in FLEXIBLE:
         yield Contender(name, ("convert-kept",), ("many",), converting(convert(name)))
-
-
-def _prepare(name: str) -> Callable[[Job], None]:
-    return lambda job: convert(name)(job, job.store)
 
 
 def _loader(*, shuffle: bool = True, check: bool | None = None, fast: bool = False) -> Callable[[Job], Run]:

@@ -16,8 +16,9 @@ PACKAGES = ("spdl",)
 
 def contenders() -> list[Contender]:
     """Return decoding and training over the files as they are."""
-    import spdl.io  # noqa: F401  # a missing library is told here
-    import spdl.pipeline  # noqa: F401
+    import spdl.io
+
+    spdl.io.demux_config()  # loads FFmpeg's libraries; missing ones are told here
 
     return [Contender("SPDL", ("decode", "train"), ("original", "full", "jpeg256"), _epochs)]
 

@@ -20,12 +20,8 @@ def read_tensor(path: str) -> torch.Tensor:
     """Decode with torchvision.io."""
     from torchvision.io import ImageReadMode, decode_image
 
-    return decode_image(path, ImageReadMode.RGB)
-
-
-def read_nothing(path: str) -> str:
-    """Leave the path as it is."""
-    return path
+    pixels: torch.Tensor = decode_image(path, ImageReadMode.RGB)
+    return pixels
 
 
 def contenders() -> list[Contender]:
