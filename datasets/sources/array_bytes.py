@@ -213,9 +213,8 @@ class InflatedBytes:
         while True:
             if cursor.inflater.eof and not self._next_member(read, cursor):
                 return b""
-            if not cursor.pending and not self._fill(read, cursor):
-                raise self._damaged("it ends too early")
-            try:
+            more = bool(cursor.pending) or self._fill(read, cursor)
+            try:  # also without more input: the decompressor may hold output back
                 data: bytes = cursor.inflater.decompress(cursor.pending, limit)
             except zlib.error as error:
                 raise self._damaged(str(error)) from error
@@ -225,6 +224,8 @@ class InflatedBytes:
                 cursor.outside += len(data)
                 self._keep(cursor)
                 return data
+            if not more and not cursor.inflater.eof:
+                raise self._damaged("it ends too early")
 
     def _fill(self, read: ReadInto, cursor: _Cursor) -> bool:
         buffer = bytearray(_INPUT_STEP)

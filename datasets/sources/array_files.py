@@ -38,6 +38,8 @@ def _kind(file: FileBytes) -> str | None:
     for magic, kind in ((b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"PK\x05\x06", "npz"), (HDF5_MAGIC, "h5")):
         if head.startswith(magic):
             return kind
+    if head and file.path.lower().endswith((".h5", ".hdf5")):
+        return "h5"  # a block of the user's own may come before HDF5's first bytes
     if _is_idx(head):
         return "idx"
     if head.startswith(b"\x1f\x8b\x08"):

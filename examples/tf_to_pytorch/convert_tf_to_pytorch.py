@@ -1,6 +1,6 @@
-"""Turn one array of images, as TensorFlow users have it, into one .npy file in PyTorch's order.
+r"""Turn one array of images, as TensorFlow users have it, into one .npy file in PyTorch's order.
 
-    python convert_tf_to_pytorch.py INPUT.npy OUTPUT.npy --chunk-size 500 --verify \\
+    python convert_tf_to_pytorch.py INPUT.npy OUTPUT.npy --chunk-size 500 --verify \
         --labels LABELS.npy --output-labels OUTPUT_LABELS.npy
 
 N,H,W or N,H,W,C (or N,C,H,W) comes in, N,C,H,W goes out, chunk by chunk, so
@@ -11,6 +11,7 @@ IDX file. `config_pytorch.json`, beside OUTPUT, says how to train on it;
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,21 @@ def nchw_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     return (shape[0], shape[3], *shape[1:3]) if layout == "NHWC" else shape
 
 
-def read_nchw(rows: Rows, layout: str, start: int, stop: int) -> NDArray[Any]:
-    """Read images `start` to `stop` as (n, C, H, W)."""
-    block = rows.read(start, stop)
-    if layout == "NHWC" and block.shape[3] > 1:
-        return np.ascontiguousarray(block.transpose(0, 3, 1, 2))
-    return block.reshape(nchw_shape(block.shape, layout))
+def fill_nchw(rows: Rows, layout: str, start: int, out: NDArray[Any]) -> None:
+    """Read the images from number `start` on into `out` (n, C, H, W)."""
+    stop = start + len(out)
+    if layout == "NHWC" and out.shape[1] > 1:
+        out[...] = rows.read(start, stop).transpose(0, 3, 1, 2)
+    else:  # the same order of values
+        rows.read(start, stop, out.reshape(len(out), *rows.shape[1:]))
 
 
 def describe(source: ArraySource, shape: tuple[int, ...], options: argparse.Namespace) -> dict[str, Any]:
     """Return the content of config_pytorch.json."""
     names = source.labels.names if source.labels else None
     return {
-        "images": options.output.name,
-        "labels": str(options.output_labels) if source.labels else None,
+        "images": _from_config(options.output, options.config),
+        "labels": _from_config(options.output_labels, options.config) if source.labels else None,
         "num_samples": shape[0],
         "shape": list(shape),
         "layout": "NCHW",
@@ -86,17 +88,45 @@ def describe(source: ArraySource, shape: tuple[int, ...], options: argparse.Name
     }
 
 
+def _from_config(path: Path, config: Path) -> str:
+    """Return a path as the config says it: relative to its own folder, so that both can be moved."""
+    return os.path.relpath(path.absolute(), config.absolute().parent)
+
+
 def _num_classes(source: ArraySource) -> int | None:
     if source.labels is None:
         return None
     return len(source.labels.names or ()) or int(source.labels.numbers.max(initial=-1)) + 1
 
 
+def check_outputs(source: ArraySource, options: argparse.Namespace) -> None:
+    """Raise before anything is written if a file of somebody else would be replaced.
+
+    Raises
+    ------
+    ConfigError
+        If an output is an input.
+    OutputExistsError
+        If the file for the labels holds something else.
+    """
+    outputs = {options.output.resolve(), options.output_labels.resolve(), options.config.resolve()}
+    inputs = {Path(path).resolve() for path in (options.input, options.labels) if path}
+    if len(outputs) < 3 or outputs & inputs:
+        raise ConfigError("INPUT, OUTPUT, --labels, --output-labels and --config must be different files")
+    path = options.output_labels
+    if source.labels is None or options.overwrite or not path.exists():
+        return
+    found = open_rows(path)
+    if found.shape != (len(source),) or not np.array_equal(found.read(0, len(found)), source.labels.numbers):
+        raise OutputExistsError(f"{path} is there and holds other labels: pass --overwrite, or another --output-labels")
+
+
 def write_labels(source: ArraySource, path: Path) -> None:
     """Write the class numbers as an int64 .npy file."""
     if source.labels is not None:
+        numbers = source.labels.numbers
         rows = SingleFile(path, (len(source),), "<i8", max(1, len(source)), source.content())
-        write_single_file(rows, lambda a, b: source.labels.numbers[a:b], overwrite=True)  # type: ignore[union-attr]
+        write_single_file(rows, lambda start, out: np.copyto(out, numbers[start : start + len(out)]), overwrite=True)
         rows.forget()
 
 
@@ -110,7 +140,8 @@ def compare(rows: Rows, layout: str, output: Path, how: str, chunk_size: int) ->
     """
     written = open_rows(output)
     if how == "full":
-        spans = [(start, min(start + chunk_size, len(rows))) for start in range(0, len(rows), chunk_size)]
+        step = min(chunk_size, max(rows.block, 2**20 // rows.row_bytes))  # small, to stay in the processor's cache
+        spans = [(start, min(start + step, len(rows))) for start in range(0, len(rows), step)]
     else:
         chosen = np.random.default_rng(0).permutation(len(rows))[:SAMPLES]
         spans = [(int(i), int(i) + 1) for i in np.sort(chosen)]
@@ -165,12 +196,11 @@ def convert(options: argparse.Namespace) -> str:
     rows = source.rows
     layout = find_layout(rows.shape, options.layout, rows.name)
     shape = nchw_shape(rows.shape, layout)
-    if Path(options.input).resolve() == options.output.resolve():
-        raise ConfigError("OUTPUT is INPUT: choose another name")
+    check_outputs(source, options)
     if not shape[0]:
         raise ConfigError(f"{rows.name} holds no images")
     options.chunk_size = min(options.chunk_size, shape[0])
-    copies = 1 + (layout == "NHWC" and shape[1] > 1) + (rows.block > 1)
+    copies = 2 if rows.block > 1 else 1  # rows that are read in large blocks are in memory twice
     check_memory(options.chunk_size, rows.row_bytes, copies)
     origin = {"content": source.content(), "state": source.state(), "layout": layout}
     target = SingleFile(options.output, shape, rows.dtype.newbyteorder("<").str, options.chunk_size, origin)
@@ -179,7 +209,11 @@ def convert(options: argparse.Namespace) -> str:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with tqdm(total=shape[0], unit="images", desc="convert", disable=None) as bar:
             stored = write_single_file(
-                target, lambda a, b: read_nchw(rows, layout, a, b), overwrite=options.overwrite, progress=bar.update
+                target,
+                lambda start, out: fill_nchw(rows, layout, start, out),
+                step=rows.block,
+                overwrite=options.overwrite,
+                progress=bar.update,
             )
         write_labels(source, options.output_labels)
         config |= {"xxh3": stored.xxh3, "conversion": target.plan()}
