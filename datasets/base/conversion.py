@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets.base.commit import SplitPaths, split_lock
+from datasets.base.commit import SplitPaths, publish_file, split_lock
 from datasets.base.distributed import rank_and_world
-from datasets.base.errors import ConfigError, InputError, ShardwrightError
+from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
 from datasets.base.fields import Field, check_fields
 from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
-from datasets.base.options import check_choice, check_output, check_whole
+from datasets.base.options import check_choice, check_output, check_seconds, check_whole
 from datasets.base.pipeline import Batch
-from datasets.base.plan import Plan, agree_on_plan
+from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
 from datasets.base.publish import finished, publish_when_complete, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
+from datasets.sources.listing import open_unless_listed, to_listing
+from datasets.sources.source import Source
 
 __all__ = ["Converter"]
 
@@ -59,6 +61,9 @@ class Converter(ABC):
         This process's rank and the number of ranks, instead.
     wait : bool
         Whether `convert` waits until all ranks are done.
+    wait_timeout : float
+        Seconds without a new shard, or without rank 0's plan, after which a waiting
+        rank gives up.
     progress : bool, optional
         Progress bar; by default only on a terminal.
 
@@ -91,6 +96,7 @@ class Converter(ABC):
         rank: int | None = None,
         num_replicas: int | None = None,
         wait: bool = True,
+        wait_timeout: float = 3600.0,
         progress: bool | None = None,
     ) -> None:
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
@@ -103,14 +109,24 @@ class Converter(ABC):
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
         self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
         self.overwrite, self.wait, self.progress = overwrite, wait, progress
+        self.wait_timeout = check_seconds("wait_timeout", wait_timeout)
         self.rank, self.world = rank_and_world(dist, rank, num_replicas)
         self.given_fields = {f.name: f for f in fields}
         output = Path(output_path).absolute()
         check_output(output, input_data)
-        self.source = open_source(input_data)
-        if not len(self.source):
-            raise InputError("input_data has no samples; there is nothing to convert")
         self.paths = SplitPaths(output, split)
+        self._input = input_data
+        self._source = open_unless_listed(input_data) if self.rank else open_source(input_data)
+        if self._source is not None and not len(self._source):
+            raise InputError("input_data has no samples; there is nothing to convert")
+
+    @property
+    def source(self) -> Source:
+        """What is converted. Rank 0 alone lists the files of a folder or archive; the others wait for its list."""
+        if self._source is None:
+            place = staging_paths(self.paths) if self.overwrite else self.paths
+            self._source = listed_source(place, self._input, self.wait_timeout)
+        return self._source
 
     def _check_quality(self, quality: int | None) -> int | None:
         if quality is None:
@@ -150,11 +166,25 @@ class Converter(ABC):
         with split_lock(self.paths, self.rank, self.world):
             target = self._target(plan)
             if not finished(target, plan):
-                target.metadata.mkdir(parents=True, exist_ok=True)
-                target.data.mkdir(exist_ok=True)
-                agree_on_plan(target, plan, self.rank)
-                write_shards(self._writer(target, plan), self.rank, self.world)
-            return publish_when_complete(self.paths, target, plan, wait=self.wait)
+                self._write(target, plan)
+            return publish_when_complete(self.paths, target, plan, self.wait, self.wait_timeout)
+
+    def _write(self, target: SplitPaths, plan: Plan) -> None:
+        """Agree with the other ranks on the plan, and write this rank's shards."""
+        target.metadata.mkdir(parents=True, exist_ok=True)
+        target.data.mkdir(exist_ok=True)
+        listing = to_listing(self.source) if self.rank == 0 and self.world > 1 else None
+        if listing is not None and not target.plan.exists():
+            publish_file(listing_path(target), listing)
+        agree_on_plan(target, plan, self.rank, self.wait_timeout)
+        if listing is not None and not listing_path(target).exists():  # begun by one rank, resumed by several
+            publish_file(listing_path(target), listing)
+        try:
+            write_shards(self._writer(target, plan), self.rank, self.world)
+        except StorageError:
+            # A late rank, in a resume: the others have found all shards, published and cleaned up.
+            if not target.manifest.exists():
+                raise
 
     def _target(self, plan: Plan) -> SplitPaths:
         """Return where to write: aside, if a split is to be replaced."""
@@ -182,7 +212,7 @@ class Converter(ABC):
     def _custom_collate_fn_with(self, fields: tuple[Field, ...]) -> Any:
         """Return the hook, bound to a converter that knows the fields and carries no input."""
         bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__, source=None, fields=fields)
+        bound.__dict__.update(self.__dict__, _source=None, _input=None, fields=fields)
         return bound._custom_collate_fn
 
     def _options(self) -> dict[str, Any]:

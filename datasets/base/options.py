@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.base.errors import ConfigError, OutputExistsError
 
-__all__ = ["check_choice", "check_output", "check_shape", "check_whole"]
+__all__ = ["check_choice", "check_output", "check_seconds", "check_shape", "check_whole"]
 
 
 def check_whole(name: str, value: Any, low: int) -> int:
@@ -14,6 +14,13 @@ def check_whole(name: str, value: Any, low: int) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
         raise ConfigError(f"{name}={value!r} must be a whole number of at least {low}")
     return int(value.__index__())
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return a time in seconds >= 0, or raise `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ConfigError(f"{name}={value!r} must be a number of seconds, 0 or more")
+    return float(value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:

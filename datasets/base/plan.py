@@ -1,7 +1,9 @@
 """The plan of a conversion: what will be converted, and how, decided before the first shard."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from datasets.base.commit import SplitPaths, publish_file
 from datasets.base.errors import DistributedError, PlanMismatchError
 from datasets.base.fields import Field
 from datasets.base.manifest import FORMAT_VERSION, canonical_json, parse_json
+from datasets.sources import open_source
+from datasets.sources.listing import from_listing
 from datasets.sources.source import Source
 
-__all__ = ["Plan", "agree_on_plan", "differences"]
+__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause"]
 
-PLAN_TIMEOUT = 600.0  # seconds that a rank waits for rank 0's plan; NFS shows new files after 30 to 60
+_OF_INPUT = {"input", "ignored", "num_samples", "state"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,38 +118,95 @@ def _short(value: Any) -> str:
     return text if len(text) < 100 else f"{text[:97]}..."
 
 
-def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int) -> None:
+def listing_path(paths: SplitPaths) -> Path:
+    """Return where rank 0 leaves its list of the input files for the other ranks."""
+    return paths.metadata / f".{paths.split}.listing"
+
+
+def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
+    """Return the source of which rank 0 has made a list, as soon as it is there.
+
+    Raises
+    ------
+    DistributedError
+        If rank 0's list does not come.
+    """
+    path = listing_path(paths)
+    for names in _listings(paths, timeout):
+        if path.name in names:
+            with contextlib.suppress(FileNotFoundError):  # the split is published just now
+                return from_listing(path.read_bytes(), input_data)
+        if paths.manifest.name in names:
+            return open_source(input_data)
+    raise _no_rank_0(path, timeout)
+
+
+def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> None:
     """Publish the plan (rank 0), or wait for it, and make sure that all have the same.
+
+    Parameters
+    ----------
+    paths : SplitPaths
+    plan : Plan
+        As this rank sees it.
+    rank : int
+    timeout : float
+        Seconds to wait for rank 0's plan. NFS shows new files after 30 to 60.
 
     Raises
     ------
     PlanMismatchError
         If an unfinished conversion was begun with another plan.
     DistributedError
-        If rank 0's plan does not come.
+        If rank 0's plan does not come, or rank 0 sees other input.
     """
     found = Plan.read(paths.plan)
     if rank == 0 and found is None:
         publish_file(paths.plan, canonical_json(plan.values).encode())
         return
-    found = found or _wait_for(paths.plan)
+    found = found or _wait_for(paths, timeout)
+    if found is None or found == plan:
+        return
     lines = differences(plan.values, found.values)
-    if lines:
-        raise PlanMismatchError(
-            f"{paths.root}: split {paths.split!r} was begun with another plan: {'; '.join(lines)}. "
-            "Go on with the old input and options, or begin anew with overwrite=True"
+    if rank and {line.partition(".")[0].partition(" ")[0] for line in lines} <= _OF_INPUT:
+        raise DistributedError(
+            f"{paths.root}: rank {rank} sees other input than rank 0 did: {'; '.join(lines)}. All ranks must "
+            "see the same files: let nobody write to the input, wait a minute (NFS shows changes late), run again"
         )
+    raise PlanMismatchError(
+        f"{paths.root}: split {paths.split!r} was begun with another plan: {'; '.join(lines)}. "
+        "Go on with the old input and options, or begin anew with overwrite=True"
+    )
 
 
-def _wait_for(path: Path) -> Plan:
-    deadline = time.monotonic() + PLAN_TIMEOUT
-    while time.monotonic() < deadline:
-        os.listdir(path.parent)  # makes an NFS client look again
-        plan = Plan.read(path)
-        if plan is not None:
+def _wait_for(paths: SplitPaths, timeout: float) -> Plan | None:
+    """Return rank 0's plan; ``None`` if the others have published the split meanwhile."""
+    for names in _listings(paths, timeout):
+        plan = Plan.read(paths.plan) if paths.plan.name in names else None
+        if plan is not None or paths.manifest.name in names:
             return plan
-        time.sleep(0.1)
-    raise DistributedError(
-        f"{path} did not appear within {PLAN_TIMEOUT:.0f} s: rank 0 writes it; "
-        "is rank 0 running, and does it see the same file system?"
+    raise _no_rank_0(paths.plan, timeout)
+
+
+def _listings(paths: SplitPaths, timeout: float) -> Iterator[set[str]]:
+    """Yield the names under ``metadata`` again and again; listing makes an NFS client look anew."""
+    start = time.monotonic()
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # rank 0 has not made the folder yet
+            yield set(os.listdir(paths.metadata))
+        waited = time.monotonic() - start
+        if waited > timeout:
+            return
+        time.sleep(pause(waited))
+
+
+def pause(waited: float) -> float:
+    """Return how long to sleep before the next look: a tenth of what was waited, within 0.05 to 5 seconds."""
+    return min(5.0, max(0.05, waited / 10))
+
+
+def _no_rank_0(path: Path, timeout: float) -> DistributedError:
+    return DistributedError(
+        f"{path} did not appear within {timeout:.0f} s: rank 0 writes it; is rank 0 running, and does it "
+        "see the same file system? If it is still listing the input, pass a longer wait_timeout="
     )

@@ -18,7 +18,7 @@ from datasets.base.errors import CorruptShardError, IncompleteDatasetError, Lock
 from datasets.base.formats import get_format
 from datasets.base.index import check_file, check_size, index_dtype, npy_header_of
 from datasets.base.manifest import SPLIT_NAME, Manifest, StoredFile, canonical_json
-from datasets.base.plan import Plan, differences
+from datasets.base.plan import Plan, differences, listing_path, pause
 
 __all__ = [
     "check_split_files",
@@ -29,8 +29,6 @@ __all__ = [
     "split_names",
     "staging_paths",
 ]
-
-STALL_TIMEOUT = 3600.0  # seconds without any new shard after which a waiting rank gives up
 
 
 def load_manifest(paths: SplitPaths) -> Manifest:
@@ -102,29 +100,44 @@ def check_split_files(paths: SplitPaths, manifest: Manifest) -> None:
             check_size(paths.data / file.name, file)
 
 
-def publish_when_complete(paths: SplitPaths, target: SplitPaths, plan: Plan, wait: bool) -> Manifest | None:
+def publish_when_complete(
+    paths: SplitPaths, target: SplitPaths, plan: Plan, wait: bool, timeout: float
+) -> Manifest | None:
     """Publish the split if all shards are there; else wait for the rank that will.
 
     Whoever sees the last shard publishes. No collective is held meanwhile.
 
+    Parameters
+    ----------
+    paths, target : SplitPaths
+        Where the split will be, and where its shards are written.
+    plan : Plan
+    wait : bool
+        Whether to wait at all.
+    timeout : float
+        Seconds without any new shard after which to give up.
+
     Raises
     ------
     IncompleteDatasetError
-        If no shard was added for an hour; the message names the missing ones.
+        If no shard was added for that time; the message names the missing ones.
     """
-    deadline, last = time.monotonic() + STALL_TIMEOUT, -1
+    since, last = time.monotonic(), -1
     while True:
-        missing = [] if target.manifest.exists() or _swapped(paths, target) else _missing_shards(target, plan)
+        if _swapped(paths, target):
+            return load_manifest(paths)
+        missing = _missing_shards(target, plan)
         if not missing:
             with contextlib.suppress(LockedError):  # another rank publishes just now
                 return _publish(paths, target, plan)
         elif not wait:
             return None
         if len(missing) != last:
-            deadline, last = time.monotonic() + STALL_TIMEOUT, len(missing)
-        if time.monotonic() > deadline:
-            raise IncompleteDatasetError(_stalled(paths, missing))
-        time.sleep(0.05)
+            since, last = time.monotonic(), len(missing)
+        waited = time.monotonic() - since
+        if waited > timeout:
+            raise IncompleteDatasetError(_stalled(paths, missing, waited))
+        time.sleep(pause(waited))
 
 
 def _swapped(paths: SplitPaths, target: SplitPaths) -> bool:
@@ -132,14 +145,21 @@ def _swapped(paths: SplitPaths, target: SplitPaths) -> bool:
 
 
 def _missing_shards(paths: SplitPaths, plan: Plan) -> list[int]:
-    names = set(os.listdir(paths.metadata))
+    """Return the shards without a part; none once the manifest is there. Listing makes an NFS client look anew."""
+    try:
+        names = set(os.listdir(paths.metadata))
+    except FileNotFoundError:  # swapped in just now, by another rank
+        return []
+    if paths.manifest.name in names:
+        return []
     return [k for k in range(plan.num_shards) if paths.part(k).name not in names]
 
 
-def _stalled(paths: SplitPaths, missing: list[int]) -> str:
+def _stalled(paths: SplitPaths, missing: list[int], waited: float | None = None) -> str:
+    since = "" if waited is None else f", and none was added in {waited:.0f} s: have other ranks ended?"
     shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
     return (
-        f"{paths.root}: split {paths.split!r} lacks {len(missing)} shards: {shown}; "
+        f"{paths.root}: split {paths.split!r} lacks {len(missing)} shards: {shown}{since}; "
         "run the conversion again (any number of ranks) to write them"
     )
 
@@ -236,6 +256,7 @@ def clean_up(paths: SplitPaths) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for path in paths.metadata.glob(f".{paths.split}.*.tmp"):
         path.unlink(missing_ok=True)
+    listing_path(paths).unlink(missing_ok=True)
     paths.plan.unlink(missing_ok=True)
 
 
