@@ -205,6 +205,22 @@ def test_crops_of_a_jpeg_are_those_of_its_pixels(jpeg):
     assert same(flat(ThreadedLoader(jpeg, **words)), flat(ThreadedLoader(decoded, **words)))
 
 
+@pytest.mark.parametrize("make", [TrainTransform, lambda size, **words: EvalTransform(size, resize=size, **words)])
+def test_scaled_decoding_is_close(tmp_path, make):
+    y, x = np.mgrid[0:400, 0:500]
+    smooth = np.stack([y // 2, x // 2, (x + y) // 4], axis=2).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(smooth).save(file, "JPEG", quality=95)
+    IpcConverter([(EncodedImage(file.getvalue()), 0)] * 12, tmp_path / "d", num_workers=0).convert()
+    words = {"dtype": torch.uint8}
+    exact, scaled = (
+        flat(ThreadedLoader(IpcReader(tmp_path / "d"), 4, transform=make(32, scaled=s, **words), seed=3))[0].int()
+        for s in (False, True)
+    )
+    difference = (exact - scaled).abs()
+    assert 0 < difference.max() <= 8
+
+
 def test_any_callable_works_sample_by_sample(jpeg):
     plain = v2.Compose([v2.RGB(), v2.Resize((20, 20)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     given = ThreadedLoader(jpeg, 8, transform=plain, num_threads=2)

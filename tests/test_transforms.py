@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.image_decode import decode
 from datasets.base.image_rows import RowDecoder, crop_header
-from utils.crops import CROP_DRAWS, random_windows, uniforms
+from utils.crops import CROP_DRAWS, random_windows, shrink_factor, shrunk_window, uniforms
 from utils.pixels import Workspace
 from utils.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, TrainTransform
 
@@ -230,6 +230,26 @@ def test_rows_above_the_end_of_a_crop_are_exact(kind, stop):
     assert (part[:stop] == decode(data, "RGB")[:stop]).all()
     if kind != "progressive" and stop < 64:
         assert len(part) < 100
+
+
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+@pytest.mark.parametrize("stop", [50, 203])
+def test_a_shrunk_image_is_close_to_the_mean_of_its_pixels(shrink, stop):
+    y, x = np.mgrid[0:203, 0:301]
+    smooth = np.stack([y, x // 2, (x + y) // 3], axis=2).astype(np.uint8)
+    data = jpeg(smooth, quality=100, subsampling=0)
+    part = RowDecoder().rows(data, crop_header(data), stop, shrink)
+    assert part.shape[1] == -(-301 // shrink)
+    assert part.shape[0] >= -(-stop // shrink)
+    height, width = 48 // shrink, 301 // shrink
+    mean = smooth[: height * shrink, : width * shrink].reshape(height, shrink, width, shrink, 3).mean(axis=(1, 3))
+    assert np.abs(part[:height, :width] - mean).max() <= 3
+
+
+def test_shrinking_leaves_a_reserve():
+    factors = [shrink_factor((0, 0, n, 2 * n), (32, 32)) for n in (32, 127, 128, 255, 256, 511, 512, 4000)]
+    assert factors == [1, 1, 2, 2, 4, 4, 8, 8]
+    assert shrunk_window((9, 5, 131, 130), 2) == (4, 2, 65, 65)
 
 
 def test_the_row_decoders_buffer_is_used_again():

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from datasets.base.image_probe import as_bytes
 from datasets.base.image_rows import RowDecoder, crop_header
 from datasets.base.images import decode, to_array
 from datasets.base.values import restore
-from utils.crops import uniforms
+from utils.crops import shrunk_window, uniforms
 from utils.pixels import Pixels, Workspace
 from utils.ring import Ring, Slot
 from utils.transforms import FusedTransform
@@ -30,7 +29,7 @@ from utils.transforms import FusedTransform
 __all__ = ["Column", "FixedColumn", "ImageColumn", "ListColumn", "Part", "ScalarColumn", "Tools", "naming"]
 
 
-Opened = tuple[tuple[int, int], Callable[[int], Pixels]]
+Opened = tuple[tuple[int, int], Callable[[int, int], tuple[Pixels, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,23 +207,25 @@ class ImageColumn(Column):
             sizes = np.array([size for size, _ in images], np.int64)
             windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
             for row, (image, (window, flip)) in enumerate(zip(images, windows, strict=True)):
-                pixels = image[1](window[0] + window[2])
-                self.transform.apply(pixels, window, flip, rows[row], tools.space)
+                pixels, shrink = image[1](window[0] + window[2], self.transform.shrink(window))
+                place = window if shrink == 1 else shrunk_window(window, shrink)
+                self.transform.apply(pixels, place, flip, rows[row], tools.space)
         except Exception:
             with naming(part.samples[row], self.where):
                 raise
 
     def _open(self, value: Any, decoder: RowDecoder) -> Opened:
-        """Return the size of an image, and what gives its pixels down to a row."""
+        """Return the size of an image, and what gives its pixels down to a row, and how far they are shrunk."""
         if self.field.is_fixed:
             pixels = self._rgb(value)
         else:
             data = as_bytes(value)
             header = crop_header(data)
             if header is not None:
-                return (header.height, header.width), partial(decoder.rows, data, header)
+                size = header.height, header.width
+                return size, lambda stop, shrink: (decoder.rows(data, header, stop, shrink), shrink)
             pixels = decode(data, "RGB")
-        return (pixels.shape[0], pixels.shape[1]), lambda _: pixels
+        return (pixels.shape[0], pixels.shape[1]), lambda stop, shrink: (pixels, 1)  # noqa: ARG005
 
     def _rgb(self, raw: NDArray[Any]) -> Pixels:
         if self.field.layout == "CHW" and raw.ndim == 3:

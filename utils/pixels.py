@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Normalizer", "Workspace", "as_batch", "crop", "resize_into"]
+__all__ = ["Normalizer", "Workspace", "as_batch", "crop", "crop_and_resize", "resize_into"]
 
 Pixels = NDArray[np.uint8]
 
@@ -21,6 +21,8 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[np.uint8]] = {}
+        self._batches: dict[tuple[str, int, int], Tensor] = {}
+        self._rows: dict[tuple[int, int], Tensor] = {}
 
     def pixels(self, name: str, shape: tuple[int, int, int]) -> Pixels:
         """Return a buffer as uint8 (H, W, C); what it holds is undefined."""
@@ -30,13 +32,26 @@ class Workspace:
             buffer = self._buffers[name] = np.empty(size + size // 4, np.uint8)
         return buffer[:size].reshape(shape)
 
+    def batch(self, name: str, size: tuple[int, int]) -> Tensor:
+        """Return a buffer of a size that comes again and again, uint8 (1, 3, H, W), channels-last."""
+        key = (name, *size)
+        if key not in self._batches:
+            self._batches[key] = as_batch(np.empty((*size, 3), np.uint8))
+        return self._batches[key]
+
+    def rows(self, shape: tuple[int, int]) -> Tensor:
+        """Return a float32 buffer of a shape that comes again and again."""
+        if shape not in self._rows:
+            self._rows[shape] = torch.empty(shape)
+        return self._rows[shape]
+
 
 def as_batch(image: Pixels) -> Tensor:
     """Return (H, W, C) pixels as a channels-last batch (1, C, H, W), without a copy."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None]
+    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
 
 
-def crop(image: Pixels, window: Sequence[int], flip: bool, space: Workspace) -> Tensor:
+def crop(image: Pixels, window: Sequence[int], space: Workspace) -> Tensor:
     """Cut a window out of an image.
 
     Parameters
@@ -44,24 +59,40 @@ def crop(image: Pixels, window: Sequence[int], flip: bool, space: Workspace) -> 
     image : uint8, shape (H, W, C)
     window : sequence of int
         Top, left, height, width.
-    flip : bool
-        Whether to turn left and right.
     space : Workspace
 
     Returns
     -------
     uint8 tensor (1, C, height, width), channels-last
-        It may lie in `image` or `space`.
+        It lies in `image` or `space`.
     """
     top, left, height, width = window
     part = image[top : top + height, left : left + width]
-    if flip:
-        return as_batch(part).flip(-1)
-    if width != image.shape[1]:
-        copy = space.pixels("crop", (height, width, image.shape[2]))
+    if not part.flags.c_contiguous:
+        copy = space.pixels("crop", part.shape)
         np.copyto(copy, part)
         part = copy
     return as_batch(part)
+
+
+def crop_and_resize(
+    image: Pixels, window: Sequence[int], flip: bool, size: tuple[int, int], space: Workspace
+) -> Tensor:
+    """Cut a window out of an image, bring it to a size, and turn left and right if `flip`.
+
+    Returns
+    -------
+    uint8 tensor (1, C, *size), channels-last
+        It may lie in `space`.
+    """
+    out = space.batch("resized", size)
+    top, left, height, width = window
+    if flip and height * width < size[0] * size[1]:  # whatever has fewer pixels is turned
+        part = torch.from_numpy(image[top : top + height, left : left + width])
+        resize_into(part.flip(1).permute(2, 0, 1).unsqueeze(0), out)
+        return out
+    resize_into(crop(image, window, space), out)
+    return out.flip(3) if flip else out
 
 
 def resize_into(batch: Tensor, out: Tensor) -> None:
@@ -81,30 +112,24 @@ class Normalizer:
         Height and width.
     mean, std : sequence of float
         One value per channel, for pixels from 0 to 1.
-    dtype : torch.dtype
     """
 
-    def __init__(self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self._rows = (size[0], size[1] * len(mean))
+    def __init__(self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        self._shape = (size[0], size[1] * len(mean))
         per_channel = torch.tensor([mean, std], dtype=torch.float64)
         # As long as a row of pixels, so that the inner loop has no channels of three to deal with.
         self._factor = (1 / (255 * per_channel[1])).float().repeat(size[1])
         self._offset = (-per_channel[0] / per_channel[1]).float().repeat(size[1])
 
-    def __call__(self, pixels: Tensor, out: Tensor, space: Workspace) -> None:
+    def __call__(self, batch: Tensor, out: Tensor, space: Workspace) -> None:
         """Normalize an image.
 
         Parameters
         ----------
-        pixels : uint8 (H, W, C)
-        out : (H, W, C) of `dtype`
+        batch : uint8 (1, C, H, W), channels-last
+        out : (H, W, C) of any float type
         space : Workspace
         """
-        target = out.view(self._rows)
-        wide = target if self.dtype == torch.float32 else self._scratch(space)
-        wide.copy_(pixels.view(self._rows))
-        torch.addcmul(self._offset, wide, self._factor, out=target)
-
-    def _scratch(self, space: Workspace) -> Tensor:
-        return torch.from_numpy(space.pixels("wide", (*self._rows, 4))).view(torch.float32)[..., 0]
+        wide = space.rows(self._shape)  # stays in the cache, while `out` is far away
+        wide.copy_(batch.permute(0, 2, 3, 1).view(self._shape))
+        torch.addcmul(self._offset, wide, self._factor, out=out.view(self._shape))
