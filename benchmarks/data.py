@@ -15,6 +15,7 @@ Images are repeated to the number that is asked for, as hard links in folders.
 import io
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,13 @@ QUALITY = 90
 class Sizes:
     """Numbers of images per setting."""
 
-    jpegs: int = 512
+    jpegs: int = 384
     many: int = 2048
     raw224: int = 2048
     raw256: int = 512
 
 
-def make_settings(source: Path, root: Path, sizes: Sizes) -> None:
+def make_settings(source: Path, root: Path, sizes: Sizes) -> bool:
     """Make all settings, unless they are there already.
 
     Parameters
@@ -49,10 +50,16 @@ def make_settings(source: Path, root: Path, sizes: Sizes) -> None:
     root : Path
         Where the settings go.
     sizes : Sizes
+
+    Returns
+    -------
+    bool
+        Whether they were made.
     """
     done = root / "made"
     if done.exists() and done.read_text() == repr((str(source), sizes)):
-        return
+        return False
+    shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
     files = usable(source)
     for setting in ("original", "many", "full", "jpeg256"):
@@ -61,6 +68,7 @@ def make_settings(source: Path, root: Path, sizes: Sizes) -> None:
     for setting, side, count in (("raw224", 224, sizes.raw224), ("raw256", 256, sizes.raw256)):
         _make_array(files, root, setting, side, count)
     done.write_text(repr((str(source), sizes)))
+    return True
 
 
 def usable(source: Path) -> list[Path]:
@@ -86,7 +94,6 @@ def _make_folder(files: list[Path], folder: Path, count: int, setting: str) -> N
     for number, path in enumerate(itertools.islice(itertools.cycle(files), count)):
         target = folder / path.parent.name / f"{number:06d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
         if number < len(files):
             target.write_bytes(_encoded(path, setting))
         else:

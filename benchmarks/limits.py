@@ -4,8 +4,10 @@ They take turns with the libraries, as contenders of their own.
 """
 
 import itertools
+import math
 import os
 import queue
+import random
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,8 +103,6 @@ def _resized(pixels: torch.Tensor) -> torch.Tensor:
 
 def _train(job: Job) -> Callable[[], int]:
     """Decode, crop, resize, flip and normalize samples that are in memory, into reused batches."""
-    from torchvision.transforms import RandomResizedCrop
-
     raw = job.setting.startswith("raw")
     samples = np.load(job.array) if raw else [path.read_bytes() for path, _ in files_of(job.folder)]
     ring = [torch.empty(job.batch, 224, 672) for _ in range(4)]
@@ -112,11 +112,10 @@ def _train(job: Job) -> Callable[[], int]:
     def one(item: tuple[int, int]) -> None:
         place, index = item
         pixels = torch.from_numpy(samples[index] if raw else _pixels(samples[index]))
-        image = pixels.permute(2, 0, 1)
-        top, left, height, width = RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
+        top, left, height, width = _window(*pixels.shape[:2])
         part = pixels[top : top + height, left : left + width].contiguous()
         small = _resized(part)
-        if torch.rand(()) < 0.5:
+        if random.random() < 0.5:
             small = small.flip(-1)
         row = ring[place // job.batch % len(ring)][place % job.batch]
         row.copy_(small[0].permute(1, 2, 0).reshape(224, 672))
@@ -124,6 +123,18 @@ def _train(job: Job) -> Callable[[], int]:
 
     order = np.random.default_rng(0)
     return lambda: on_threads(one, list(enumerate(order.permutation(len(samples)).tolist())), job.threads)
+
+
+def _window(height: int, width: int) -> tuple[int, int, int, int]:
+    """Draw as RandomResizedCrop does: top, left, height, width."""
+    for _ in range(10):
+        area = height * width * random.uniform(0.08, 1.0)
+        ratio = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return random.randint(0, height - h), random.randint(0, width - w), h, w
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side, side
 
 
 def _concatenate(*, sync: bool) -> Callable[[Job], Run]:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.server import Child, PeerError
 from benchmarks.workloads import Workload
 
-__all__ = ["Plan", "Session"]
+__all__ = ["Plan", "Say", "Session"]
 
 Say = Callable[[str], None]
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 
 from benchmarks.data import Sizes, generate_jpegs, make_settings
 from benchmarks.machine import describe
-from benchmarks.measure import Plan, Session
+from benchmarks.measure import Plan, Say, Session
 from benchmarks.report import summarize, write_markdown
 from benchmarks.workloads import PEERS, WORKLOADS, Workload
 
@@ -27,6 +28,7 @@ ACCESS = (
     Workload("cold", "original", 2, "Encoded images with a cold page cache, not decoded, shuffled, two threads", 3),
 )
 MINE = ("peers.shardwright", "limits", "access")
+QUICK = Sizes(16, 16, 32, 16)
 CONVERTED = ("memmap", "hdf5", "tar", "parquet", "pyarrow_ipc")
 
 
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     start = time.monotonic()
     if options.scratch:
-        return _run(options, options.scratch.absolute(), start)
+        # A folder of its own inside: what is in there is removed when the images change.
+        return _run(options, options.scratch.absolute() / "shardwright-benchmarks", start)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
         return _run(options, Path(scratch), start)
 
@@ -50,30 +53,37 @@ def _run(options: argparse.Namespace, scratch: Path, start: float) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - start:6.0f} s  {text}", flush=True)
 
-    quick = options.quick
+    sizes = QUICK if options.quick else Sizes()
     source = options.input.absolute() if options.input else generate_jpegs(scratch / "generated")
-    sizes = Sizes(16, 16, 32, 16) if quick else Sizes()
     say(f"storage settings from {source}")
-    make_settings(source, scratch / "data", sizes)
-    plan = Plan(options.rounds or (1 if quick else 5), 0.01 if quick else 0.5, options.limit)
+    if make_settings(source, scratch / "data", sizes):
+        shutil.rmtree(scratch / "stores", ignore_errors=True)  # of other images
     report: dict[str, Any] = {"machine": describe(), "images": asdict(sizes)}
-    session = Session(scratch / "data", scratch / "stores", scratch / "work", options.output / "logs", say)
-    try:
-        say("starting a process for each library")
-        session.start([p for p in ("access", *PEERS) if p in MINE or _chosen(options.peers, p)])
-        report["workloads"] = {}
-        for workload in (*WORKLOADS, *ACCESS):
-            if _chosen(options.workloads, workload.key):
-                say(workload.key)
-                report["workloads"][workload.key] = session.run(workload, plan)
-    finally:
-        session.stop()
-    report |= {"skipped": session.skipped, "versions": session.versions}
-    report["scale"] = _scale(scratch, quick, say) if _chosen(options.workloads, "scale") else {}
+    report |= _workloads(options, scratch, say)
+    report["scale"] = _scale(scratch, options.quick, say) if _chosen(options.workloads, "scale") else {}
     report["seconds"] = round(time.monotonic() - start)
     _write(summarize(report), options.output, options.no_plots)
     say(f"wrote {options.output}/report.json, report.md")
     return 0
+
+
+def _workloads(options: argparse.Namespace, scratch: Path, say: Say) -> dict[str, Any]:
+    """Measure; an interrupt ends this part only, so that what was measured is reported."""
+    plan = Plan(options.rounds or (1 if options.quick else 5), 0.01 if options.quick else 0.5, options.limit)
+    session = Session(scratch / "data", scratch / "stores", scratch / "work", options.output / "logs", say)
+    results: dict[str, Any] = {}
+    try:
+        say("starting a process for each library")
+        session.start([p for p in ("access", *PEERS) if p in MINE or _chosen(options.peers, p)])
+        for workload in (*WORKLOADS, *ACCESS):
+            if _chosen(options.workloads, workload.key):
+                say(workload.key)
+                results[workload.key] = session.run(workload, plan)
+    except KeyboardInterrupt:
+        say("interrupted: the report has what was measured until now")
+    finally:
+        session.stop()
+    return {"workloads": results, "skipped": session.skipped, "versions": session.versions}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +105,7 @@ def _chosen(wanted: Sequence[str] | None, name: str) -> bool:
     return wanted is None or any(name.removeprefix("peers.").startswith(w.removeprefix("peers.")) for w in wanted)
 
 
-def _scale(scratch: Path, quick: bool, say: Any) -> dict[str, Any]:
+def _scale(scratch: Path, quick: bool, say: Say) -> dict[str, Any]:
     """Ask `scale`, one process per question."""
     length = 1000 if quick else 1_000_000
     split, folder = str(scratch / "scale"), str(scratch / "data" / "folders" / "many")

@@ -56,7 +56,8 @@ def contenders() -> list[Contender]:
     settings = ("raw224", "raw256", "jpeg256", "full", "original")
     return [
         Contender("FFCV", ("read", "decode", "train"), settings, _epochs, prepare=prepare, store="ffcv"),
-        Contender("FFCV", ("convert-kept", "convert-fixed"), ("many", "original"), converting(_write)),
+        Contender("FFCV", ("convert-kept",), ("many",), converting(_write), threads=(1,)),
+        Contender("FFCV", ("convert-fixed",), ("original",), converting(_write)),
     ]
 
 
