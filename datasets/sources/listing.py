@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from datasets.sources.detect import source_of_path
 from datasets.sources.files import FileSource, PackedNames
 from datasets.sources.folder import FolderSource
 from datasets.sources.source import Source
-
-if TYPE_CHECKING:
-    from datasets.sources.archive import ArchiveSource
 
 __all__ = ["from_listing", "open_unless_listed", "to_listing"]
 

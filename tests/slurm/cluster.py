@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def running_cluster() -> Iterator[Cluster]:
         _write_config(folder)
         stack.callback(_kill_job_steps, cluster)
         stack.enter_context(_daemon(cluster, "munged", *_munge_options(folder), user="munge"))
-        _wait_until(lambda: (folder / "munge" / "socket").exists(), cluster, "munge has no socket")
+        _wait_until((folder / "munge" / "socket").exists, cluster, "munge has no socket")
         stack.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
         for node in ("n1", "n2"):
             stack.enter_context(_daemon(cluster, "slurmd", "-D", "-N", node))
@@ -156,7 +156,7 @@ def _daemon(cluster: Cluster, name: str, *options: str, user: str | None = None)
 
 
 def _idle_nodes(cluster: Cluster) -> int:
-    return cluster.run("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").stdout.split().__len__()
+    return len(cluster.run("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").stdout.split())
 
 
 def _kill_job_steps(cluster: Cluster) -> None:
@@ -170,9 +170,9 @@ def _kill_job_steps(cluster: Cluster) -> None:
             os.kill(int(proc.name), 9)
 
 
-def _wait_until(condition: object, cluster: Cluster, problem: str) -> None:
+def _wait_until(condition: Callable[[], bool], cluster: Cluster, problem: str) -> None:
     deadline = time.monotonic() + 60
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{problem}:\n{cluster.logs()}")
         time.sleep(0.1)
