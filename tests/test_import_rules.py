@@ -19,7 +19,7 @@ FORMATS = sorted(path.name for path in PACKAGES if list(path.glob("*_converter.p
 READERS = [f"datasets.{name}.{name}_reader" for name in FORMATS]
 
 # What a format takes from another one: both are made of Arrow columns, which base must not know.
-SHARED = {"parquet": ("datasets.pyarrow_ipc.arrow_columns",)}
+SHARED = {"parquet": ("datasets.pyarrow_ipc.arrow_columns", "datasets.pyarrow_ipc.arrow_features")}
 
 # The sub-modules of Hugging Face's `datasets`, which ours must not shadow.
 THEIR_NAMES = set(

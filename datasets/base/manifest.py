@@ -16,7 +16,7 @@ import xxhash
 from datasets.base.errors import ConfigError, IncompleteDatasetError, UnsafeDataError
 from datasets.base.fields import Field
 
-__all__ = ["FORMAT_VERSION", "Manifest", "Shard", "StoredFile", "canonical_json", "parse_json"]
+__all__ = ["FORMAT_VERSION", "Manifest", "Shard", "StoredFile", "canonical_json", "is_safe_name", "parse_json"]
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 2**20
@@ -74,7 +74,7 @@ class StoredFile:
     xxh3: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _is_safe(self.name):
+        if not isinstance(self.name, str) or not is_safe_name(self.name):
             raise UnsafeDataError(
                 f"{self.name!r} is not a safe file name: no slash, backslash, colon or control character, "
                 "no dot at its start, at most 255 bytes"
@@ -241,7 +241,7 @@ class Manifest:
                 raise UnsafeDataError(f"{file.name!r} is not a file name that this library writes")
 
 
-def _is_safe(name: str) -> bool:
+def is_safe_name(name: str) -> bool:
     """Whether a name is that of a file right in its folder, and shows as what it is."""
     return bool(_SAFE_NAME.fullmatch(name)) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
 

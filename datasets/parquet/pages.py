@@ -41,6 +41,8 @@ def value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Ite
         if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != size:
             raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
         end = body + size
+        if end > stop:
+            raise CorruptShardError(f"the page at byte {position} ends at byte {end}, its column at byte {stop}")
         value = body + 4 + _length(data, body) if nullable else body
         for _ in range(count):
             length = _length(data, value)

@@ -1,0 +1,300 @@
+"""Random access to files that were there before: they are indexed where they lie, and never written.
+
+A format that offers this has a function from the path of one file to `Found`:
+which fields its samples have, where in the file their values lie, and the
+numbers among them. It is named in the table of formats. The rest is here and
+the same for all formats: which files there are, hashes, index and manifest.
+What is made is an ordinary split, for every reader, loader and command.
+
+The files may come from anywhere. Whatever is wrong with one is an error of this
+library; nothing in it is run or unpickled.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from datasets.base.adopt_files import FilesToAdopt, find_files
+from datasets.base.adopt_values import kind_of_values
+from datasets.base.commit import SplitPaths, publish_file, split_lock, write_file
+from datasets.base.errors import ConfigError, InputError, OutputExistsError, ShardwrightError
+from datasets.base.fields import Field, check_fields
+from datasets.base.formats import Format
+from datasets.base.image_probe import probe
+from datasets.base.index import Ranges, build_records, check_ranges, index_dtype, npy_header_of
+from datasets.base.manifest import SPLIT_NAME, Manifest, Shard, StoredFile
+from datasets.base.progress import Progress
+from datasets.base.storage import hash_file, mapped
+
+__all__ = ["Found", "index_files"]
+
+UNREADABLE = "unreadable"  # stands for the mode of an image that is none
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a format finds in one file, or in a few that belong together.
+
+    Parameters
+    ----------
+    count : int
+        Samples.
+    fields : tuple of Field
+    ranges : mapping of str to Ranges
+        Of every field that is not scalar, where its values lie.
+    scalars : mapping of str to ndarray
+        Of every scalar field its values, shape (count,).
+    files : tuple of Path
+        The files that hold these samples; all that belong together, in one order.
+    left_out : mapping of str to int
+        What is not read in place: reason to the number of values.
+    """
+
+    count: int
+    fields: tuple[Field, ...]
+    ranges: Mapping[str, Ranges]
+    scalars: Mapping[str, NDArray[Any]]
+    files: tuple[Path, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def index_files(
+    path: str | Path,
+    metadata_dir: str | Path | None = None,
+    split: str = "train",
+    format: str | None = None,  # noqa: A002 - the word that users know from the command line
+    *,
+    progress: bool | None = False,
+) -> Manifest:
+    """Make files that exist already a split, without writing or moving them.
+
+    Webdataset tar files, Hugging Face's Parquet (uncompressed) and Arrow files,
+    ``.npy`` arrays and contiguous HDF5 datasets. Index and manifest go to a
+    folder ``metadata`` beside the files, which is then opened like a converted
+    dataset: ``open_reader(folder)``.
+
+    Parameters
+    ----------
+    path : path
+        A file, a folder of files, or a pattern such as ``"data/train-*.tar"``. In
+        a folder, files that are called after the split are preferred.
+    metadata_dir : path, optional
+        Write the folder ``metadata`` here instead. Then readers must be told where the
+        files are: ``open_reader(metadata_dir, data_path=folder)``.
+    split : str
+    format : str, optional
+        By default told by the suffix of the files.
+    progress : bool, optional
+        Progress bar; ``None``: only on a terminal.
+
+    Returns
+    -------
+    Manifest
+        ``ignored`` says what was left out: columns that cannot be read in place, ...
+
+    Raises
+    ------
+    InputError
+        If there are no such files, or they cannot be read in place: they are
+        compressed, damaged, or differ; the message says whether to convert them.
+    UnsafeDataError
+        If a file asks for something dangerous, such as to read another one.
+    ConfigError
+        If an argument is wrong.
+    OutputExistsError
+        If the split is there already.
+
+    Examples
+    --------
+    >>> index_files("coco/train-*.tar", split="train")  # doctest: +SKIP
+    >>> TarReader("coco")[7]  # doctest: +SKIP
+    """
+    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
+        raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+    chosen = find_files(Path(path).expanduser(), split, format)
+    root = chosen.folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
+    paths = SplitPaths(root, split, chosen.folder)
+    _check_free(paths)
+    states = {file: _state(file) for file in chosen.files}
+    shards = _find_all(chosen)
+    fields = _common_fields(shards)
+    with Progress(sum(shard.count for shard in shards), progress) as bar:
+        indexed = [_index_shard(shard, fields, bar) for shard in shards]
+    for file, state in states.items():
+        if _state(file) != state:
+            raise InputError(f"{file} was changed while it was indexed; let nobody write to it, then index it again")
+    return _publish(paths, chosen, shards, fields, indexed)
+
+
+def _check_free(paths: SplitPaths) -> None:
+    for path in (paths.manifest, paths.plan):
+        if path.exists():
+            raise OutputExistsError(
+                f"{path} is there: split {paths.split!r} is converted, begun or indexed already; choose another "
+                f"split= or metadata_dir=, or delete {path} and {paths.index} to index the files anew"
+            )
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the path and the permissions") from error
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _find_all(chosen: FilesToAdopt) -> list[Found]:
+    shards: list[Found] = []
+    used: set[Path] = set()
+    for file in chosen.files:
+        if file not in used:
+            shards.append(_find(chosen.record, file))
+            used.update(shards[-1].files)
+    filled = [shard for shard in shards if shard.count]
+    if not filled:
+        raise InputError(f"{chosen.files[0]} holds no samples; there is nothing to index")
+    plain = {f.name for shard in filled for f in shard.fields if f.kind == "bytes"}
+    return [_with_bytes(shard, plain) for shard in filled]
+
+
+def _with_bytes(found: Found, plain: set[str]) -> Found:
+    """Return what was found with some fields as plain bytes: those that are nothing else in another file."""
+    fields = [Field(f.name, "bytes") if f.name in plain and not f.is_fixed else f for f in found.fields]
+    return replace(found, fields=tuple(fields))
+
+
+def _find(record: Format, path: Path) -> Found:
+    try:
+        adopter = record.load_adopter()
+        found: Found = adopter(path)
+        for f in found.fields:
+            if f.is_scalar and len(found.scalars[f.name]) != found.count:
+                raise InputError(f"{path}: field {f.name!r} has {len(found.scalars[f.name])} values of {found.count}")
+            if not f.is_scalar:
+                check_ranges(found.ranges[f.name], found.ranges[f.name].path.stat().st_size)
+        fields = (kind_of_values(f, found.ranges[f.name]) if not f.is_scalar else f for f in found.fields)
+        found = replace(found, fields=tuple(fields))
+    except ShardwrightError:
+        raise
+    except Exception as error:  # a format's library may raise anything about a file that is not what it should be
+        raise InputError(
+            f"{path} is damaged, or no {record.name} file ({type(error).__name__}: {error}); copy or make it again"
+        ) from error
+    return found
+
+
+def _common_fields(shards: Sequence[Found]) -> tuple[Field, ...]:
+    """Return the fields that all files have alike, image and label first."""
+    first = shards[0]
+    fields = [f for f in first.fields if all(f in shard.fields for shard in shards)]
+    if not any(not f.is_scalar for f in fields):
+        other = next((shard for shard in shards if shard.fields != first.fields), first)
+        raise InputError(
+            f"{first.files[0]} has the fields {_named(first)}, {other.files[0]} has {_named(other)}: nothing to read "
+            "in both; index files that are alike"
+        )
+    fields.sort(key=lambda f: (f.name != "image", f.name != "label"))
+    check_fields(tuple(fields))
+    return tuple(fields)
+
+
+def _named(found: Found) -> str:
+    return ", ".join(f"{f.name} ({f.kind})" for f in found.fields) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """Index records of one file, its size and hash, and the modes of its images."""
+
+    records: NDArray[Any]
+    shard: Shard
+    modes: dict[str, Counter[str]]
+
+
+def _index_shard(found: Found, fields: tuple[Field, ...], bar: Progress) -> _Indexed:
+    records = build_records(fields, found.ranges, found.scalars, found.count)
+    modes = {f.name: _modes(f, found) for f in fields if f.is_image}
+    files = tuple(StoredFile(path.name, path.stat().st_size, hash_file(path)) for path in found.files)
+    bar.add(found.count, sum(file.size for file in files))
+    return _Indexed(records, Shard(found.count, files), modes)
+
+
+def _modes(f: Field, found: Found) -> Counter[str]:
+    if f.is_fixed:
+        return Counter({f.mode or "": found.count})
+    modes: Counter[str] = Counter()
+    ranges = found.ranges[f.name]
+    with mapped(ranges.path) as data:
+        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
+            try:
+                modes[probe(bytes(data[offset : offset + length])).mode] += 1
+            except InputError:
+                modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
+    return modes
+
+
+def _publish(
+    paths: SplitPaths,
+    chosen: FilesToAdopt,
+    shards: Sequence[Found],
+    fields: tuple[Field, ...],
+    indexed: Sequence[_Indexed],
+) -> Manifest:
+    samples = sum(shard.count for shard in shards)
+    names = [f.name for f in fields]
+    dtype = index_dtype(fields)
+
+    def write_index(file: Any) -> None:
+        file.write(npy_header_of(dtype, samples))
+        for part in indexed:
+            file.write(part.records.tobytes())
+
+    with split_lock(paths, 0, 1):
+        _check_free(paths)
+        manifest = Manifest(
+            format=chosen.record.name,
+            split=paths.split,
+            sample_type="tuple" if names in (["image"], ["image", "label"]) else "dict",
+            fields=fields,
+            field_files=_field_files(shards, fields),
+            modes={f.name: _sum(part.modes[f.name] for part in indexed) for f in fields if f.is_image},
+            shards=tuple(part.shard for part in indexed),
+            index=write_file(paths.index, write_index),
+            plan={"adopted": True, "num_samples": samples},
+            ignored=_sum([chosen.ignored, *(shard.left_out for shard in shards), _unlike(shards, fields)]),
+            data_dir=".",
+        )
+        publish_file(paths.manifest, manifest.to_bytes())
+    return manifest
+
+
+def _field_files(shards: Sequence[Found], fields: tuple[Field, ...]) -> dict[str, int]:
+    places = [
+        {f.name: shard.files.index(shard.ranges[f.name].path) for f in fields if not f.is_scalar} for shard in shards
+    ]
+    for shard, place in zip(shards, places, strict=True):
+        if place != places[0]:
+            raise InputError(f"{shard.files[0]}: the files that belong together are not those of {shards[0].files[0]}")
+    return places[0]
+
+
+def _unlike(shards: Sequence[Found], fields: tuple[Field, ...]) -> dict[str, int]:
+    """Return the fields that are not in all files, or not alike, with how many values they have."""
+    left = [
+        (f"field {f.name}: not alike in all files", shard.count)
+        for shard in shards
+        for f in shard.fields
+        if f not in fields
+    ]
+    return _sum(Counter({reason: count}) for reason, count in left)
+
+
+def _sum(counts: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))

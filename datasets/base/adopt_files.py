@@ -1,0 +1,112 @@
+"""Which files are meant by a path that is to be indexed, and of which format they are."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.base.errors import ConfigError, InputError, UnsafeDataError
+from datasets.base.formats import Format, format_names, get_format
+from datasets.base.manifest import is_safe_name
+
+__all__ = ["FilesToAdopt", "find_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesToAdopt:
+    """Files of one format in one folder, in the order of their names.
+
+    Parameters
+    ----------
+    record : Format
+    folder : Path
+    files : tuple of Path
+    ignored : dict of str to int
+        What else the folder holds: reason to the number of files.
+    """
+
+    record: Format
+    folder: Path
+    files: tuple[Path, ...]
+    ignored: dict[str, int]
+
+
+def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
+    """Find the files of a split.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder, or a pattern for file names.
+    split : str
+        In a folder, files called after it (``train-0.tar``) are taken and others left, if there are any.
+    format_name : str, optional
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    ConfigError
+        If the files are of several formats, or of one that cannot be read in place.
+    UnsafeDataError
+        If the name of a file could mislead who reads it.
+    """
+    path, ignored = path.absolute(), Counter[str]()
+    if path.is_dir():
+        found = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+        known = [entry for entry in found if _formats_of(entry, format_name)]
+        ignored["file of another kind"] = len(found) - len(known)
+        chosen = [entry for entry in known if _is_called(entry, split)] or known
+        ignored[f"file that is not called {split}"] = len(known) - len(chosen)
+        folder = path
+    else:
+        chosen, folder = _matching(path), path.parent
+    if not chosen:
+        kinds = ", ".join(suffix for name in _adoptable() for suffix in _suffixes(get_format(name)))
+        raise InputError(f"{path} holds no files that are indexed; looked for {kinds}")
+    for file in chosen:
+        if not is_safe_name(file.name):
+            raise UnsafeDataError(f"{file.parent / ascii(file.name)}: rename it: its name could mislead other tools")
+    record = get_format(format_name) if format_name else _only_format(chosen)
+    return FilesToAdopt(record, folder, tuple(sorted(chosen)), {k: n for k, n in ignored.items() if n})
+
+
+def _matching(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.parent.is_dir():
+        raise InputError(f"{path} does not exist; check the path (a pattern may only stand for file names)")
+    if not any(c in path.name for c in "*?["):
+        raise InputError(f"{path} does not exist, or is no file; check the path")
+    return [found for found in path.parent.glob(path.name) if found.is_file()]
+
+
+def _is_called(path: Path, split: str) -> bool:
+    rest = path.name.removeprefix(split)
+    return rest != path.name and not rest[:1].isalnum()
+
+
+def _adoptable() -> list[str]:
+    return [name for name in format_names() if get_format(name).adopter]
+
+
+def _suffixes(record: Format) -> tuple[str, ...]:
+    return (record.suffix, *record.adopts)
+
+
+def _formats_of(path: Path, format_name: str | None) -> list[str]:
+    names = _adoptable() if format_name is None else [format_name]
+    return [name for name in names if path.name.lower().endswith(_suffixes(get_format(name)))]
+
+
+def _only_format(files: Iterable[Path]) -> Format:
+    formats: set[str] = set()
+    for path in files:
+        found = _formats_of(path, None)
+        if not found:
+            names = ", ".join(_adoptable())
+            raise ConfigError(f"{path}: its suffix tells no format that is read in place; pass format=, one of {names}")
+        formats.update(found)
+    if len(formats) > 1:
+        raise ConfigError(f"the files are of several formats; pass format=, one of {', '.join(sorted(formats))}")
+    return get_format(formats.pop())

@@ -1,0 +1,62 @@
+"""What values that were there before can be read as, and what fields of them are called."""
+
+import re
+from collections.abc import Container
+from typing import Any
+
+from datasets.base.errors import InputError
+from datasets.base.fields import Field
+from datasets.base.image_probe import probe
+from datasets.base.index import Ranges
+from datasets.base.storage import mapped
+from datasets.base.values import MASK_NAMES, restore
+
+__all__ = ["field_name", "image_kind", "is_image", "kind_of_values"]
+
+_CHECKED = ("array", "json", "text")
+
+
+def field_name(text: str, taken: Container[str]) -> str:
+    """Return a name for a field, made of any text, that is not taken yet."""
+    base = re.sub(r"[^A-Za-z0-9_]", "_", text)[:50]
+    base = base if base[:1].isalpha() else f"field_{base}"
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name
+
+
+def image_kind(name: str) -> str:
+    """Return whether images called `name` are images or masks."""
+    return "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
+
+
+def is_image(data: Any) -> bool:
+    """Whether bytes are an image file that this library reads."""
+    try:
+        probe(bytes(data))
+    except InputError:
+        return False
+    return True
+
+
+def kind_of_values(field: Field, ranges: Ranges) -> Field:
+    """Return the field, as plain bytes if its values are not what its kind promises.
+
+    So reading never meets text that is no UTF-8, or an array of Python objects.
+    """
+    if field.is_fixed or field.kind not in _CHECKED:
+        return field
+    with mapped(ranges.path) as data:
+        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
+            if not _is_readable(field, data[offset : offset + length]):
+                return Field(field.name, "bytes")
+    return field
+
+
+def _is_readable(field: Field, data: memoryview) -> bool:
+    try:
+        restore(field, data, "numpy")
+    except Exception:  # noqa: BLE001 - json and numpy raise many things about bytes from anywhere
+        return False
+    return True

@@ -1,0 +1,131 @@
+"""Samples in HDF5 files that other programs wrote: datasets that lie there in one piece.
+
+HDF5 can fetch data from other files of the host and run plug-ins. A file that
+asks for either is refused.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base.adopt import Found
+from datasets.base.adopt_arrays import field_of_array, number_field
+from datasets.base.adopt_values import field_name
+from datasets.base.errors import InputError, UnsafeDataError
+from datasets.base.fields import Field
+from datasets.base.index import Ranges
+
+__all__ = ["adopt_hdf5"]
+
+_FILTERS = (1, 2, 3)  # gzip, shuffle and fletcher32, which every HDF5 has
+_MAX_DEPTH, _MAX_DATASETS, _MAX_NAMES = 8, 1000, 100_000
+_NAMES = {"images": "image", "x": "image", "labels": "label", "y": "label", "masks": "mask"}
+
+
+def adopt_hdf5(path: Path) -> Found:
+    """Find the samples of an HDF5 file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        If no dataset lies there in one piece, or they differ in length.
+    UnsafeDataError
+        If it has links, virtual datasets, or keeps values in other files.
+    """
+    with h5py.File(path, "r", locking=False) as file:
+        if file.userblock_size:
+            raise InputError(f"{path} begins with a user block, which moves all offsets: write it without")
+        datasets = list(_datasets(path, file, set()))
+        left_out: dict[str, int] = {}
+        fields: dict[str, Field] = {}
+        ranges: dict[str, Ranges] = {}
+        whole = [(name, dataset) for name, dataset in datasets if dataset.ndim > 1]
+        for name, dataset in whole:
+            reason = _reason(dataset)
+            if reason:
+                left_out[f"dataset {name:.80}: {reason}"] = len(dataset)
+                continue
+            own = field_name(_NAMES.get(name, name), fields)
+            fields[own] = field_of_array(own, dataset.shape[1:], dataset.dtype, f"{path}[{name}]")
+            offset = dataset.id.get_offset() or 0
+            ranges[own] = Ranges.fixed(path, offset, len(dataset), fields[own].nbytes)
+        counts = {len(found.offsets) for found in ranges.values()}
+        if len(counts) != 1:
+            reasons = "; ".join(left_out) or f"{len(whole)} arrays of {sorted(counts)} samples"
+            raise InputError(f"{path}: its samples cannot be read in place ({reasons}): convert it")
+        count = counts.pop()
+        scalars = _scalars(path, datasets, count, fields, left_out)
+    return Found(count, tuple(fields.values()), ranges, scalars, (path,), left_out)
+
+
+def _datasets(path: Path, group: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and dataset of all that the file itself holds, each once."""
+    if len(group) + len(seen) > _MAX_DATASETS or prefix.count("/") > _MAX_DEPTH:
+        raise InputError(f"{path} holds more than {_MAX_DATASETS} datasets, or groups in groups: these are no samples")
+    for name in group:
+        # A link could lead to any other file of this host, or back to its own group.
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise UnsafeDataError(
+                f"{path}: {prefix}{name:.80} is a link to somewhere else: copy its values into the file"
+            )
+        found = group[name]
+        address = h5py.h5o.get_info(found.id).addr
+        if address in seen:  # a second name, perhaps of the very group that it is in
+            continue
+        seen.add(address)
+        if isinstance(found, h5py.Group):
+            yield from _datasets(path, found, seen, f"{prefix}{name}/")
+        elif isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise UnsafeDataError(f"{path}: dataset {prefix}{name:.80} keeps its values in other files")
+            yield f"{prefix}{name}", found
+
+
+def _reason(dataset: Any) -> str:
+    """Return why a dataset's values do not lie in one piece; empty if they do."""
+    if dataset.dtype.kind not in "biufc" or not dataset.dtype.isnative:
+        return f"type {dataset.dtype!s:.80}"
+    if dataset.chunks is not None:
+        return "in chunks or compressed"
+    if dataset.size and (dataset.id.get_offset() is None or dataset.id.get_storage_size() != dataset.nbytes):
+        return "not written to the end"
+    return ""
+
+
+def _scalars(
+    path: Path, datasets: list[tuple[str, Any]], count: int, fields: dict[str, Field], left_out: dict[str, int]
+) -> dict[str, NDArray[Any]]:
+    """Read the datasets with one number per sample; adds their fields."""
+    scalars: dict[str, NDArray[Any]] = {}
+    for name, dataset in datasets:
+        if dataset.ndim != 1:
+            continue
+        if dataset.shape != (count,) or dataset.dtype.kind not in "biuf" or not _is_plain(dataset):
+            left_out[f"dataset {name:.80}: not one number per sample"] = dataset.size
+            continue
+        own = field_name(_NAMES.get(name, name), fields)
+        values = np.asarray(dataset[...])
+        fields[own], scalars[own] = number_field(own, values, f"{path}[{name}]", _class_names(dataset))
+    return scalars
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether no filter is needed that a plug-in would bring."""
+    plist = dataset.id.get_create_plist()
+    return all(plist.get_filter(number)[0] in _FILTERS for number in range(plist.get_nfilters()))
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    names = dataset.attrs.get("class_names")
+    if not isinstance(names, np.ndarray) or names.ndim != 1 or not 0 < len(names) <= _MAX_NAMES:
+        return None
+    texts = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names.tolist()]
+    return tuple(texts) if all(isinstance(text, str) for text in texts) else None

@@ -1,0 +1,93 @@
+"""Samples in ``.npy`` files that other programs wrote: one array of images, labels beside it."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base.adopt import Found
+from datasets.base.adopt_arrays import field_of_array, number_field
+from datasets.base.adopt_values import field_name
+from datasets.base.errors import InputError, UnsafeDataError
+from datasets.base.fields import Field
+from datasets.base.index import Ranges
+
+__all__ = ["adopt_npy"]
+
+# The words by which arrays of the same samples are told apart: images-00000.npy and labels-00000.npy.
+_WORDS = (("image", "label", "mask"), ("images", "labels", "masks"), ("x", "y"), ("X", "y"), ("data", "labels"))
+_FIELDS = {"image": 0, "images": 0, "x": 0, "X": 0, "data": 0, "label": 1, "labels": 1, "y": 1, "mask": 2, "masks": 2}
+_NAMES = ("image", "label", "mask")
+
+
+def adopt_npy(path: Path) -> Found:
+    """Find the samples of an ``.npy`` file, and of those beside it whose names say that they belong to it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        If values of a sample do not lie together, or files that belong together differ in length.
+    UnsafeDataError
+        If it holds Python objects.
+    """
+    fields: list[Field] = []
+    ranges: dict[str, Ranges] = {}
+    scalars: dict[str, NDArray[Any]] = {}
+    counts: dict[Path, int] = {}
+    for name, file in _together(path).items():
+        shape, dtype, offset = _header(file)
+        counts[file] = shape[0]
+        if len(shape) == 1:
+            values = np.fromfile(file, dtype, shape[0], offset=offset)
+            field, scalars[name] = number_field(name, values, str(file))
+        else:
+            field = field_of_array(name, shape[1:], dtype, str(file))
+            ranges[name] = Ranges.fixed(file, offset, shape[0], field.nbytes)
+        fields.append(field)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{file.name} {count}" for file, count in counts.items())
+        raise InputError(f"{path.parent}: files that belong together hold another number of values: {listed}")
+    return Found(counts[path], tuple(fields), ranges, scalars, tuple(counts))
+
+
+def _together(path: Path) -> dict[str, Path]:
+    """Return field name to file, of the file and of those beside it whose names differ in one word only."""
+    parts = re.split(r"([A-Za-z]+)", path.name.removesuffix(".npy"))
+    for place in range(len(parts) - 1, -1, -1):
+        for words in _WORDS:
+            if parts[place] not in words:
+                continue
+            names = ["".join([*parts[:place], word, *parts[place + 1 :], ".npy"]) for word in words]
+            found = {_NAMES[_FIELDS[w]]: path.with_name(n) for w, n in zip(words, names, strict=True)}
+            there = {name: file for name, file in found.items() if file.is_file()}
+            if len(there) > 1:
+                return there
+    word = next((part for part in reversed(parts) if part in _FIELDS), None)
+    return {_NAMES[_FIELDS[word]] if word else field_name(parts[0] or "array", ()): path}
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape, dtype and where the values begin."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise InputError(f"{path} is of .npy version {version}, which only structured arrays need: write numbers")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        offset, size = file.tell(), path.stat().st_size
+    if dtype.hasobject:
+        raise UnsafeDataError(f"{path} holds Python objects, which are never unpickled: write numbers")
+    if not shape or any(type(n) is not int or n < 0 for n in shape):
+        raise InputError(f"{path} holds an array of shape {shape}: the first axis counts the samples")
+    if fortran and len(shape) > 1:
+        raise InputError(f"{path} is in Fortran order, so no sample lies there in one piece: convert it")
+    if offset + math.prod(shape) * dtype.itemsize != size:
+        raise InputError(f"{path} has {size} bytes, an array of shape {shape} and {dtype} does not: it is cut")
+    return shape, dtype, offset

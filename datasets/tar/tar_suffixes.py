@@ -1,0 +1,82 @@
+"""What the suffixes of tar members say: ``.jpg`` is an image, ``.cls`` a label, ``.seg.png`` a mask."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base.adopt_values import field_name
+from datasets.base.errors import InputError
+from datasets.base.values import MASK_NAMES
+
+__all__ = ["fields_of"]
+
+_KINDS = {
+    "class_label": "cls",
+    "int": "class cls2 count id index inx",
+    "image": "bmp gif jpeg jpg pbm pgm png pnm ppm tif tiff webp",
+    "json": "jsn json",
+    "text": "text transcript txt",
+    "array": "npy",
+}
+_KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
+_NAMES = {"image": "image", "class_label": "label"}
+
+
+class _Slot(NamedTuple):
+    """What members of some suffixes have in common: ``.jpg`` and ``.png`` are both the image."""
+
+    name: str
+    kind: str
+
+
+def fields_of(
+    rows: Mapping[str, NDArray[np.int64]], count: int, left_out: dict[str, int]
+) -> dict[str, tuple[str, Sequence[str]]]:
+    """Return field name to its kind and the suffixes of its members.
+
+    Parameters
+    ----------
+    rows : mapping of str to int64 array
+        Suffix to the numbers of the samples that have such a member.
+    count : int
+        Samples.
+    left_out : dict of str to int
+        Takes what not every sample has.
+
+    Raises
+    ------
+    InputError
+        If there is nothing that every sample has.
+    """
+    slots: dict[_Slot, list[str]] = {}
+    for suffix in rows:
+        slots.setdefault(_slot(suffix), []).append(suffix)
+    for slot, suffixes in list(slots.items()):
+        together = np.concatenate([rows[suffix] for suffix in suffixes])
+        if len(np.unique(together)) < len(together):  # a sample has both, so they are different things
+            del slots[slot]
+            slots |= {_Slot(suffix, slot.kind): [suffix] for suffix in suffixes}
+    names = [slot.name for slot in slots]
+    fields: dict[str, tuple[str, Sequence[str]]] = {}
+    for slot, suffixes in slots.items():
+        have = sum(len(rows[suffix]) for suffix in suffixes)
+        if have < count:
+            left_out[f"member .{suffixes[0]:.80}: not in every sample"] = have
+            continue
+        fields[field_name(slot.name if names.count(slot.name) == 1 else suffixes[0], fields)] = slot.kind, suffixes
+    if count and not fields:
+        counts = ", ".join(f".{suffix:.80} in {len(found):,}" for suffix, found in list(rows.items())[:5])
+        raise InputError(f"nothing is in every one of the {count:,} samples: {counts}; convert them, or pack them anew")
+    return fields
+
+
+def _slot(suffix: str) -> _Slot:
+    prefix, _, last = suffix.rpartition(".")
+    kind = _KIND_OF.get(last, "bytes")
+    if kind == "bytes":
+        return _Slot(suffix, kind)
+    name = prefix or _NAMES.get(kind, last)
+    is_mask = kind == "image" and (name in MASK_NAMES or name.endswith("_mask"))
+    return _Slot(name, "mask" if is_mask else kind)
