@@ -178,7 +178,8 @@ def verify(config: Path) -> bool:
     for name, check in CHECKS.items():
         try:
             print(f"  ok    {name:9} {check(data)}")
-        except (ShardwrightError, ValueError, TypeError, RuntimeError) as error:
+        # What PyTorch and NumPy raise for data that does not fit; a label may have no class, or no image.
+        except (ShardwrightError, ValueError, TypeError, RuntimeError, IndexError) as error:
             print(f"  FAIL  {name:9} {error}")
             failed = True
     print("NOT ready to train" if failed else "ready to train")
