@@ -19,7 +19,7 @@ from datasets.base.errors import ShardwrightError
 from datasets.base.fields import Field
 from datasets.base.image_probe import as_bytes
 from datasets.base.image_rows import RowDecoder, crop_header
-from datasets.base.images import decode, to_array
+from datasets.base.images import Decoder, decode, to_array
 from datasets.base.values import restore
 from utils.crops import shrunk_window, uniforms
 from utils.pixels import Pixels, Workspace
@@ -125,9 +125,9 @@ class ScalarColumn(Column):
 class ListColumn(Column):
     """Values of varying size, which become a list."""
 
-    def __init__(self, field: Field, where: str, output: str, mode: str | None) -> None:
+    def __init__(self, field: Field, where: str, output: str, mode: str | None, decoder: Decoder) -> None:
         super().__init__(field, where)
-        self.output, self.mode = output, mode
+        self.output, self.mode, self.decoder = output, mode, decoder
 
     def begin(self, count: int) -> list[Any]:
         """Return a list to be filled."""
@@ -142,7 +142,7 @@ class ListColumn(Column):
         tools.keep_up(self.field.name, values)
         for row, value in enumerate(values):
             with naming(part.samples[row], self.where):
-                store[part.start + row] = restore(self.field, value, self.output, self.mode)
+                store[part.start + row] = restore(self.field, value, self.output, self.mode, self.decoder)
 
 
 class FixedColumn(Column):
@@ -177,9 +177,9 @@ class FixedColumn(Column):
 class ImageColumn(Column):
     """Images that go through a fused transform into the batch."""
 
-    def __init__(self, field: Field, where: str, ring: Ring, transform: FusedTransform) -> None:
+    def __init__(self, field: Field, where: str, ring: Ring, transform: FusedTransform, decoder: Decoder) -> None:
         super().__init__(field, where)
-        self.ring, self.transform = ring, transform
+        self.ring, self.transform, self.decoder = ring, transform, decoder
 
     def begin(self, count: int) -> Slot:
         """Take a buffer."""
@@ -197,13 +197,13 @@ class ImageColumn(Column):
         """Decode and transform each image."""
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
-        decoder = tools.fast if self.transform.fast else tools.exact
+        by_rows = tools.fast if self.decoder == "fast" else tools.exact
         rows = store.tensor[part.start : part.stop].unbind()
         row = 0
         try:
             images = []
             for row, value in enumerate(values):  # noqa: B007  # the row is for the message
-                images.append(self._open(value, decoder))
+                images.append(self._open(value, by_rows))
             sizes = np.array([size for size, _ in images], np.int64)
             windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
             for row, (image, (window, flip)) in enumerate(zip(images, windows, strict=True)):
@@ -214,17 +214,17 @@ class ImageColumn(Column):
             with naming(part.samples[row], self.where):
                 raise
 
-    def _open(self, value: Any, decoder: RowDecoder) -> Opened:
+    def _open(self, value: Any, by_rows: RowDecoder) -> Opened:
         """Return the size of an image, and what gives its pixels down to a row, and how far they are shrunk."""
         if self.field.is_fixed:
             pixels = self._rgb(value)
         else:
             data = as_bytes(value)
-            header = crop_header(data)
+            header = crop_header(data) if self.decoder in ("auto", "fast") else None
             if header is not None:
                 size = header.height, header.width
-                return size, lambda stop, shrink: (decoder.rows(data, header, stop, shrink), shrink)
-            pixels = decode(data, "RGB")
+                return size, lambda stop, shrink: (by_rows.rows(data, header, stop, shrink), shrink)
+            pixels = decode(data, "RGB", decoder=self.decoder)
         return (pixels.shape[0], pixels.shape[1]), lambda stop, shrink: (pixels, 1)  # noqa: ARG005
 
     def _rgb(self, raw: NDArray[Any]) -> Pixels:

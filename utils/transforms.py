@@ -38,8 +38,6 @@ class FusedTransform(ABC):
     dtype : torch.dtype
         float32, float16, bfloat16; or uint8 for plain pixels, which a GPU can normalize
         after a transfer of a quarter of the bytes.
-    fast : bool
-        Decode JPEGs with faster arithmetic, 1 gray level off in the mean.
     scaled : bool
         Decode a JPEG at a half, quarter or eighth where the crop is at least twice as large as
         the output even so. Its edges then move to multiples of 2, 4 or 8 pixels; else the
@@ -61,7 +59,6 @@ class FusedTransform(ABC):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         dtype: torch.dtype = torch.float32,
-        fast: bool = False,
         scaled: bool = False,
     ) -> None:
         self.size = pair("size", size)
@@ -69,8 +66,7 @@ class FusedTransform(ABC):
             raise ConfigError(f"dtype={dtype}: choose one of {', '.join(map(str, DTYPES))}")
         if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
             raise ConfigError(f"mean={mean!r}, std={std!r}: give three numbers each, those of std above 0")
-        self.mean, self.std, self.dtype = tuple(mean), tuple(std), dtype
-        self.fast, self.scaled = fast, scaled
+        self.mean, self.std, self.dtype, self.scaled = tuple(mean), tuple(std), dtype, scaled
         self._normalize = Normalizer(self.size, mean, std)
 
     @abstractmethod
@@ -181,10 +177,9 @@ class TrainTransform(FusedTransform):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         dtype: torch.dtype = torch.float32,
-        fast: bool = False,
         scaled: bool = False,
     ) -> None:
-        super().__init__(size, mean=mean, std=std, dtype=dtype, fast=fast, scaled=scaled)
+        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
         for name, values in (("scale", scale), ("ratio", ratio)):
             if len(values) != 2 or not 0 < values[0] <= values[1]:
                 raise ConfigError(f"{name}={values!r}: give (smallest, largest), both above 0")
@@ -233,10 +228,9 @@ class EvalTransform(FusedTransform):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         dtype: torch.dtype = torch.float32,
-        fast: bool = False,
         scaled: bool = False,
     ) -> None:
-        super().__init__(size, mean=mean, std=std, dtype=dtype, fast=fast, scaled=scaled)
+        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
         if resize < max(self.size):
             raise ConfigError(f"resize={resize} is smaller than size={self.size}: the crop would leave the image")
         self.resize = resize

@@ -89,7 +89,7 @@ class ReaderWork(Work):
                 "fit; use transforms= of the reader, or columns= without the mask"
             )
         self.columns = [
-            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform)
+            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform, reader.decoder)
             if transform and f is target
             else _plain_column(f, where, reader, pin)
             for f in reader.fields
@@ -128,7 +128,7 @@ def _plain_column(field: Field, where: str, reader: Reader, pin: bool) -> Column
     if field.is_fixed:
         dtype = torch.from_numpy(np.empty(0, field.dtype)).dtype
         return FixedColumn(field, where, Ring(field.shape or (), dtype, pin))
-    return ListColumn(field, where, reader.output, reader._modes.get(field.name))
+    return ListColumn(field, where, reader.output, reader._modes.get(field.name), reader.decoder)
 
 
 class SampleWork(Work):

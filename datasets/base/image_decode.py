@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 import torch
 from PIL import Image
 
 from datasets.base.errors import ConfigError, InputError, UnsupportedImageError
+from datasets.base.image_jpeg import Decoder, decode_jpeg
 from datasets.base.image_modes import to_mode
-from datasets.base.image_pillow import check_image, first_bytes, open_image
-from datasets.base.image_probe import Buffer, as_bytes, is_png, jpeg_header, probe
+from datasets.base.image_pillow import open_image
+from datasets.base.image_probe import Buffer, as_bytes, is_png, probe
 
 __all__ = ["Array", "EncodedImage", "ImageLike", "decode", "decode_pil", "to_array", "to_pil"]
 
@@ -43,7 +43,7 @@ class EncodedImage:
 ImageLike: TypeAlias = Image.Image | Array | torch.Tensor | EncodedImage | bytes
 
 
-def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> Array:
+def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore", decoder: Decoder = "auto") -> Array:
     """Decode an image file to an array.
 
     Parameters
@@ -55,6 +55,9 @@ def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> A
     exif : {"ignore", "apply"}
         Whether the image is turned as its EXIF orientation says. Ignored by default, as by
         torchvision's ``ImageFolder``.
+    decoder : {"auto", "fast", "pillow", "torchcodec"}
+        What decodes a JPEG, see `decode_jpeg`; all else goes through Pillow. Only "fast" gives
+        other pixels.
 
     Returns
     -------
@@ -72,10 +75,10 @@ def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> A
     LimitError
         If it has more than `MAX_PIXELS` pixels.
     ConfigError
-        If `mode` is unknown.
+        If `mode` or `decoder` is unknown, or `decoder` is not installed.
     """
     data = as_bytes(data)
-    array = None if _upright(exif) else _decode_jpeg(data, mode)
+    array = None if _upright(exif) else decode_jpeg(data, mode, decoder)
     if array is None:
         return _array_of(_decode_other(data, mode, exif))
     if mode is None or _mode_of(array) == mode:
@@ -83,7 +86,9 @@ def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> A
     return _array_of(to_mode(Image.fromarray(array), mode))
 
 
-def decode_pil(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") -> Image.Image:
+def decode_pil(
+    data: Buffer, mode: str | None = None, *, exif: Exif = "ignore", decoder: Decoder = "auto"
+) -> Image.Image:
     """Decode an image file to a PIL image; the pixels are those of `decode`.
 
     Parameters
@@ -93,7 +98,7 @@ def decode_pil(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") 
     mode : str, optional
         One of `MODES`, or the image's own mode, which is the default: a palette image then
         stays one.
-    exif : {"ignore", "apply"}
+    exif, decoder
         As for `decode`.
 
     Raises
@@ -102,7 +107,7 @@ def decode_pil(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore") 
         As for `decode`.
     """
     data = as_bytes(data)
-    array = None if _upright(exif) else _decode_jpeg(data, mode)
+    array = None if _upright(exif) else decode_jpeg(data, mode, decoder)
     if array is None:
         return _decode_other(data, mode, exif)
     image = Image.fromarray(array)
@@ -121,28 +126,6 @@ def _decode_other(data: bytes, mode: str | None, exif: Exif) -> Image.Image:
         probe(data)  # takes microseconds, and Pillow does not miss the end of a PNG
     image = open_image(data, load=True, upright=_upright(exif))
     return image if mode is None else to_mode(image, mode)
-
-
-def _decode_jpeg(data: bytes, mode: str | None) -> Array | None:
-    """Decode a JPEG to "L" or "RGB", or return None where Pillow has to do it.
-
-    A file that ends too early is refused, also when somebody has put an end marker behind it
-    (then Pillow would fill the rest with gray). Other damage is decoded as Pillow does.
-    """
-    if not data.startswith(b"\xff\xd8"):
-        return None
-    header = jpeg_header(data)
-    if header is None or not header.common or header.components == 4:
-        return None
-    check_image(header.height, header.width, "RGB")
-    gray = header.components == 1 and mode != "RGB"
-    try:
-        array: Array = simplejpeg.decode_jpeg(data, "GRAY" if gray else "RGB")
-    except ValueError as error:
-        if "remature end" in str(error):
-            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
-        return None  # an unusual subsampling, or damage that libjpeg can pass over
-    return array[:, :, 0] if gray else array
 
 
 _GRAY_MODES = {"b1": "1", "u1": "L", "u2": "I;16"}  # by type

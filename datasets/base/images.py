@@ -25,14 +25,17 @@ from datasets.base.image_decode import (
     to_array,
     to_pil,
 )
+from datasets.base.image_jpeg import DECODERS, Decoder
 from datasets.base.image_modes import MODES, check_mode, to_mode
 from datasets.base.image_pillow import MAX_PIXELS
 from datasets.base.image_probe import ImageInfo, probe
 from datasets.base.image_resize import check_size, resize
 
 __all__ = [
+    "DECODERS",
     "MAX_PIXELS",
     "MODES",
+    "Decoder",
     "EncodedImage",
     "ImageInfo",
     "ImageLike",

@@ -246,7 +246,9 @@ def _is_image_array(value: Any) -> bool:
     return value.dtype in kinds and (value.ndim == 2 or (value.ndim == 3 and channels in (1, 3, 4)))
 
 
-def restore(field: Field, data: Any, output: str = "pil", mode: str | None = None) -> Any:
+def restore(
+    field: Field, data: Any, output: str = "pil", mode: str | None = None, decoder: images.Decoder = "auto"
+) -> Any:
     """Turn the stored bytes of one value back into the value.
 
     Parameters
@@ -259,6 +261,8 @@ def restore(field: Field, data: Any, output: str = "pil", mode: str | None = Non
         (H, W); their bytes. Arrays become tensors for the tensor outputs, else ndarrays.
     mode : str, optional
         Pillow mode of images; ``None``: each its own.
+    decoder : str
+        As for `images.decode`.
     """
     if field.compression:
         data = decompress(field, data)
@@ -269,7 +273,7 @@ def restore(field: Field, data: Any, output: str = "pil", mode: str | None = Non
     if field.kind == "json":
         return json.loads(bytes(data))
     if field.is_image and not field.is_fixed:
-        return _restore_encoded(field, data, output, mode)
+        return _restore_encoded(field, data, output, mode, decoder)
     array = _read_npy(data) if not field.is_fixed else np.frombuffer(bytearray(data), field.dtype).reshape(field.shape)
     return restore_array(field, array, output, mode)
 
@@ -300,13 +304,13 @@ def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | No
     return _pixels_as(array, output)
 
 
-def _restore_encoded(field: Field, data: Any, output: str, mode: str | None) -> Any:
+def _restore_encoded(field: Field, data: Any, output: str, mode: str | None, decoder: images.Decoder) -> Any:
     is_mask = field.kind == "mask"
     if output == "pil":
-        return images.decode_pil(data, None if is_mask else mode)
+        return images.decode_pil(data, None if is_mask else mode, decoder=decoder)
     if is_mask:
         return _ids_as(field, masks.to_ids(bytes(data)), output)
-    return _pixels_as(images.decode(data, mode), output)
+    return _pixels_as(images.decode(data, mode, decoder=decoder), output)
 
 
 def _pixels_as(array: NDArray[Any], output: str) -> Any:

@@ -1,0 +1,90 @@
+"""Decode a JPEG file: by simplejpeg, or as the user chooses."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from datasets.base.errors import ConfigError, InputError
+from datasets.base.image_pillow import check_image, first_bytes
+from datasets.base.image_probe import jpeg_header
+
+__all__ = ["DECODERS", "Decoder", "decode_jpeg"]
+
+Decoder: TypeAlias = Literal["auto", "fast", "pillow", "torchcodec"]
+DECODERS = ("auto", "fast", "pillow", "torchcodec")
+
+
+def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt.NDArray[Any] | None:
+    """Decode a JPEG to "L" or "RGB", or return None where Pillow has to do it.
+
+    A file that ends too early is refused, also when somebody has put an end marker behind it
+    (then Pillow would fill the rest with gray). Other damage is decoded as Pillow does.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    mode : str, optional
+        "RGB" makes a gray image RGB.
+    decoder : {"auto", "fast", "pillow", "torchcodec"}
+        simplejpeg with the arithmetic that gives Pillow's pixels bit by bit; or with the
+        faster one, which is 1 gray level off in the mean and 4% faster; none; torchcodec.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        uint8 (H, W) or (H, W, 3), C-contiguous.
+
+    Raises
+    ------
+    InputError
+        If the file ends too early.
+    LimitError
+        If it has more pixels than are read.
+    ConfigError
+        If `decoder` is unknown or not installed.
+    """
+    if decoder not in DECODERS:
+        raise ConfigError(f"decoder={decoder!r}: choose one of {', '.join(DECODERS)}")
+    if decoder == "pillow" or not data.startswith(b"\xff\xd8"):
+        return None
+    header = jpeg_header(data)
+    if header is None or not header.common or header.components == 4:
+        return None
+    check_image(header.height, header.width, "RGB")
+    gray = header.components == 1 and mode != "RGB"
+    array = _torchcodec(data, gray) if decoder == "torchcodec" else _simplejpeg(data, gray, decoder == "fast")
+    return array[:, :, 0] if gray and array is not None else array
+
+
+def _simplejpeg(data: bytes, gray: bool, fast: bool) -> npt.NDArray[Any] | None:
+    try:
+        array: npt.NDArray[Any] = simplejpeg.decode_jpeg(
+            data, "GRAY" if gray else "RGB", fastdct=fast, fastupsample=fast
+        )
+    except ValueError as error:
+        if "remature end" in str(error):
+            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
+        return None  # an unusual subsampling, or damage that libjpeg can pass over
+    return array
+
+
+def _torchcodec(data: bytes, gray: bool) -> npt.NDArray[Any] | None:
+    try:
+        decode = importlib.import_module("torchcodec.decoders").decode_jpeg
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # it loads libraries that may be missing
+        raise ConfigError(
+            f"decoder='torchcodec' needs torchcodec 0.16 or newer: pip install torchcodec ({error})"
+        ) from error
+    try:
+        tensor = decode(data, mode="GRAY" if gray else "RGB")
+    except RuntimeError as error:
+        if "truncated" in str(error):
+            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
+        return None  # damage that libjpeg can pass over
+    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
