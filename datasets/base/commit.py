@@ -42,6 +42,7 @@ EXCLUSIVE = ".exclusive"
 __all__ = [
     "Part",
     "SplitPaths",
+    "make_folders",
     "publish_file",
     "publish_shard",
     "split_lock",
@@ -136,6 +137,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_folders(paths: SplitPaths) -> None:
+    """Make the folders of a split, and make them durable."""
+    for folder in (paths.metadata, paths.data):
+        missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            with contextlib.suppress(PermissionError):  # what may not be listed cannot be opened
+                sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -267,9 +278,8 @@ def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
     """
     path = paths.lock(rank)
     with storage_errors(path):
-        paths.metadata.mkdir(parents=True, exist_ok=True)
-        paths.data.mkdir(exist_ok=True)
-        file = take_lock(path)
+        make_folders(paths)
+        file = _take_rank(path, rank)
     try:
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "world": world}))
@@ -282,6 +292,15 @@ def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
         with contextlib.suppress(OSError):
             Path(file.name).unlink()
         file.close()
+
+
+def _take_rank(path: Path, rank: int) -> Any:
+    try:
+        return take_lock(path)
+    except LockedError as error:
+        raise LockedError(
+            f"{error}. If it belongs to this very job, two processes of the job are rank {rank}: start each with its own"
+        ) from None
 
 
 def take_lock(path: Path) -> Any:

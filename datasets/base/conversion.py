@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets.base.commit import SplitPaths, publish_file, split_lock
+from datasets.base.commit import SplitPaths, make_folders, publish_file, split_lock
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
 from datasets.base.fields import Field, check_fields
@@ -165,14 +165,13 @@ class Converter(ABC):
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
         with split_lock(self.paths, self.rank, self.world):
             target = self._target(plan)
-            if not finished(target, plan):
+            if not finished(target, plan, moving=target != self.paths):
                 self._write(target, plan)
             return publish_when_complete(self.paths, target, plan, self.wait, self.wait_timeout)
 
     def _write(self, target: SplitPaths, plan: Plan) -> None:
         """Agree with the other ranks on the plan, and write this rank's shards."""
-        target.metadata.mkdir(parents=True, exist_ok=True)
-        target.data.mkdir(exist_ok=True)
+        make_folders(target)
         listing = to_listing(self.source) if self.rank == 0 and self.world > 1 else None
         if listing is not None and not target.plan.exists():
             publish_file(listing_path(target), listing)

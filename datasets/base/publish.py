@@ -71,8 +71,10 @@ def staging_paths(paths: SplitPaths) -> SplitPaths:
     return SplitPaths(paths.metadata / f".{paths.split}.new", paths.split)
 
 
-def finished(paths: SplitPaths, plan: Plan) -> bool:
+def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
     """Whether the split is published already, by the same plan.
+
+    With `moving` its files may be on their way to another folder, and are not looked at.
 
     Raises
     ------
@@ -88,7 +90,8 @@ def finished(paths: SplitPaths, plan: Plan) -> bool:
             f"{paths.root}: split {paths.split!r} is there already, made otherwise: {'; '.join(lines)}. "
             "Pass overwrite=True to replace it, or choose another split= or output_path="
         )
-    check_split_files(paths, manifest)
+    if not moving:
+        check_split_files(paths, manifest)
     return True
 
 
@@ -266,15 +269,15 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
     The old manifest goes first and the new one comes last, so no moment shows a
     mixture; killed in between, the next call goes on here.
     """
+    kept = _named_files(paths, load_manifest(staging))
     with storage_errors(paths.manifest):
-        if staging.manifest.exists():
-            paths.manifest.unlink(missing_ok=True)
-            sync_folder(paths.metadata)
+        paths.manifest.unlink(missing_ok=True)
+        sync_folder(paths.metadata)
+        clean_up(paths)
+        for path in _split_files(paths) - kept:
+            path.unlink(missing_ok=True)
         new = [p for folder in (staging.data, staging.metadata) for p in sorted(folder.iterdir())]
         new.sort(key=lambda p: p.name == staging.manifest.name)
-        clean_up(paths)
-        for path in _split_files(paths) - {paths.root / p.relative_to(staging.root) for p in new}:
-            path.unlink(missing_ok=True)
         for path in new:
             if path.name == staging.manifest.name:
                 sync_folder(paths.data)
@@ -282,6 +285,12 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
             path.replace(paths.root / path.relative_to(staging.root))
         sync_folder(paths.metadata)
         shutil.rmtree(staging.root)
+
+
+def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
+    """Return where the files of a split lie, or will lie: some may have been moved already."""
+    shards = {paths.data / file.name for shard in manifest.shards for file in shard.files}
+    return {paths.manifest, paths.index, *shards, *(paths.metadata / file.name for file in manifest.extra)}
 
 
 def _split_files(paths: SplitPaths) -> set[Path]:

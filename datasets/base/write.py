@@ -87,7 +87,7 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     plan, paths = writer.plan, writer.paths
     mine = range(rank, plan.num_shards, world)
     dtype = index_dtype(plan.fields)
-    todo = [k for k in mine if not _is_done(paths, k, dtype)]
+    todo = [k for k in mine if not _is_done(paths, plan, k, dtype)]
     batches = ShardBatches(todo, plan.num_samples, plan.per_shard, writer.batch_size)
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
     bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
@@ -102,9 +102,12 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
             pending.result()
 
 
-def _is_done(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> bool:
-    part = Part.read(paths.part(shard), dtype)
-    return part is not None and part[0].holds(paths.data)
+def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) -> bool:
+    found = Part.read(paths.part(shard), dtype)
+    if found is None:
+        return False
+    part, name = found[0], plan.shard_name(shard)
+    return all(file.name.startswith(name) for file in part.shard.files) and part.holds(paths.data)
 
 
 def _write_shard(
