@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--format", required=not estimate, choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--estimate", action="store_true", help="predict sizes and times, and write nothing")
     parser.add_argument("--input-split", metavar="NAME", help="of a converted INPUT (default: the same as --split)")
+    parser.add_argument("--input-data-path", metavar="PATH", type=Path, help="folder of INPUT's shards, if elsewhere")
     name = chosen_format(arguments)
     if name in names:
         offered = _offered(name)
@@ -91,10 +92,10 @@ def run(options: argparse.Namespace) -> int:
     """Convert, then say what came of it."""
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
-    ours = ("run", "parser", "traceback", "format", "estimate", "input_split")
+    ours = ("run", "parser", "traceback", "format", "estimate", "input_split", "input_data_path")
     given = {k: v for k, v in vars(options).items() if k not in ours}
     check_output(options.output_path.absolute(), options.input_data)
-    given["input_data"] = _opened(options.input_data, options.input_split, given.get("split", "train"))
+    given["input_data"] = _opened(options, given.get("split", "train"))
     if options.estimate:
         from datasets.cli.estimate import print_estimates
 
@@ -113,14 +114,14 @@ def run(options: argparse.Namespace) -> int:
     return _skipped(manifest.skipped, options)
 
 
-def _opened(path: Path, input_split: str | None, split: str) -> Any:
+def _opened(options: argparse.Namespace, split: str) -> Any:
     """Return what to convert: one split of a converted dataset, or a folder as it is."""
     from datasets.base.publish import split_names
     from datasets.sources.split import SplitSource
 
-    splits = split_names(path)
-    if splits:
-        return SplitSource(path, input_split or split)
+    path, input_split = options.input_data, options.input_split
+    if split_names(path):
+        return SplitSource(path, input_split or split, data_path=options.input_data_path)
     if input_split:
         raise ConfigError(f"--input-split {input_split}: {path} is no converted dataset; leave the option out")
     return path

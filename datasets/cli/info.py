@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of a conversion")
     parser.add_argument("--split", help="default: all splits")
+    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
     parser.add_argument("--json", action="store_true", help="print JSON, with everything")
 
 
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from datasets.base.publish import split_names
 
     names = [options.split] if options.split else split_names(options.dataset_path) or ["train"]
-    found = {name: describe(options.dataset_path, name) for name in names}
+    found = {name: describe(options.dataset_path, name, options.data_path) for name in names}
     if options.json:
         say(json.dumps({"path": str(options.dataset_path), "splits": found}, indent=2))
         return DONE
@@ -40,13 +41,15 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
-def describe(dataset_path: Path, split: str) -> dict[str, Any]:
+def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> dict[str, Any]:
     """Return what a split holds, as JSON values.
 
     Parameters
     ----------
     dataset_path : Path
     split : str
+    data_path : Path, optional
+        The folder of the shard files, where they do not lie in the dataset's own.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def describe(dataset_path: Path, split: str) -> dict[str, Any]:
     """
     from datasets.base.formats import open_reader
 
-    reader = open_reader(dataset_path, split=split)
+    reader = open_reader(dataset_path, split=split, data_path=data_path)
     manifest = reader.manifest
     files = [file.size for shard in manifest.shards for file in shard.files]
     return {

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of a conversion")
     parser.add_argument("--split", help="default: all splits")
+    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from datasets.base.progress import readable_bytes
     from datasets.base.verify import verify
 
-    report = verify(options.dataset_path, options.split, progress=None)
+    report = verify(options.dataset_path, options.split, progress=None, data_path=options.data_path)
     for problem in report.problems:
         say(str(problem))
     for path in report.left_over:

@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of a conversion")
     parser.add_argument("--split", default="train", help="default: train")
+    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
     parser.add_argument("--output", type=Path, default=Path("sheet.png"), help="PNG file to write (default: sheet.png)")
     parser.add_argument("--count", type=int, default=25, metavar="N", help="samples (default: 25)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, other samples (default: 0)")
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--count {options.count} must be from 1 to 10000")
     if not options.output.absolute().parent.is_dir():
         raise ConfigError(f"--output {options.output}: its folder does not exist; make it first")
-    reader = open_reader(options.dataset_path, split=options.split, mode="RGB")
+    reader = open_reader(options.dataset_path, split=options.split, mode="RGB", data_path=options.data_path)
     indices = random.Random(options.seed).sample(range(len(reader)), min(options.count, len(reader)))  # noqa: S311
     contact_sheet(reader, sorted(indices)).save(options.output, format="PNG")
     say(f"{options.output}: {len(indices)} samples of split {options.split}")

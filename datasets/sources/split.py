@@ -34,7 +34,9 @@ def _reopened(view: Any) -> Any:
     """Return the same samples, every stored value checked as it is read, whatever the view's own options are."""
     if isinstance(view, Reader):
         names = [f.name for f in view.fields]
-        return open_reader(view.dataset_path, split=view.split, output="numpy", check=True, columns=names)
+        return open_reader(
+            view.dataset_path, split=view.split, output="numpy", check=True, columns=names, data_path=view.data_path
+        )
     if isinstance(view, Concat):
         return Concat([_reopened(dataset) for dataset in view.datasets])
     return Selection(_reopened(view.dataset), view.indices)
@@ -108,6 +110,8 @@ class SplitSource(ViewSource):
     split : str
     columns : sequence of str, optional
         Take these fields only.
+    data_path : path, optional
+        The folder of the shard files, where they do not lie in the dataset's own.
 
     Raises
     ------
@@ -115,8 +119,14 @@ class SplitSource(ViewSource):
         If the split was not published.
     """
 
-    def __init__(self, dataset_path: str | Path, split: str = "train", columns: Sequence[str] | None = None) -> None:
-        super().__init__(open_reader(dataset_path, split=split, columns=columns))
+    def __init__(
+        self,
+        dataset_path: str | Path,
+        split: str = "train",
+        columns: Sequence[str] | None = None,
+        data_path: str | Path | None = None,
+    ) -> None:
+        super().__init__(open_reader(dataset_path, split=split, columns=columns, data_path=data_path))
 
 
 def _neutral(field: Field) -> Field:

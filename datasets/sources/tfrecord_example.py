@@ -5,7 +5,7 @@ that a TensorFlow in the same process is not disturbed.
 """
 
 import functools
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from datasets.base.errors import ConfigError, InputError
 from datasets.sources.files import is_image_start
 from datasets.sources.tfrecord_frames import INSTALL
 
-__all__ = ["Example", "FeatureStats", "Values", "parse_example"]
+__all__ = ["Example", "FeatureStats", "Values", "build_example", "parse_example"]
 
 # What the list of a feature becomes: list of bytes, int64 array or float32 array.
 Values = list[bytes] | NDArray[np.int64] | NDArray[np.float32]
@@ -62,9 +62,7 @@ def _declare(file: Any, types: Any) -> None:
 
 
 def _add(message: Any, name: str, number: int, label: int, kind: str, **options: int) -> None:
-    message.field.add(
-        name=name, number=number, label=label, type=_MESSAGE, type_name=f".shardwright.{kind}", **options
-    )
+    message.field.add(name=name, number=number, label=label, type=_MESSAGE, type_name=f".shardwright.{kind}", **options)
 
 
 def parse_example(data: bytes, where: str) -> Example:
@@ -84,6 +82,20 @@ def parse_example(data: bytes, where: str) -> Example:
         raise InputError(f"{where} is no tf.train.Example but another message: SequenceExample is not read")
     features = example.features.feature
     return {name: _values(features[name]) for name in sorted(features)}
+
+
+def build_example(features: Mapping[str, Values]) -> bytes:
+    """Return the bytes of a tf.train.Example; the same features give the same bytes."""
+    example = _library()[0]()
+    for name, values in features.items():
+        feature = example.features.feature[name]
+        if isinstance(values, list):
+            feature.bytes_list.value.extend(values)
+        elif values.dtype == np.int64:
+            feature.int64_list.value.extend(values.tolist())
+        else:
+            feature.float_list.value.extend(values.tolist())
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def _values(feature: Any) -> Values:

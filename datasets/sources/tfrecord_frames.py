@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from datasets.base.errors import ConfigError, InputError, LimitError
 from datasets.sources.array_bytes import GZIP, FileBytes, InflatedBytes, ReadInto, file_bytes
 
-__all__ = ["RecordFile", "begins_with_record", "open_records"]
+__all__ = ["MAX_RECORD", "RecordFile", "begins_with_record", "framed", "open_records"]
 
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
-_MAX_RECORD = 2**30  # more than protobuf parses
-INSTALL = "reading TFRecord files needs protobuf and google-crc32c: pip install 'shardwright[tfrecord]'"
+MAX_RECORD = 2**30  # more than protobuf parses
+INSTALL = "TFRecord files needs protobuf and google-crc32c: pip install 'shardwright[tfrecord]'"
 
 
 @functools.cache
@@ -40,6 +40,12 @@ def _crc32c() -> Callable[[bytes], int]:
 
 def _masked(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def framed(data: bytes) -> list[bytes]:
+    """Return the pieces of a record that holds `data`, in the order in which a file has them."""
+    length = struct.pack("<Q", len(data))
+    return [length, _CRC.pack(_masked(_crc32c()(length))), data, _CRC.pack(_masked(_crc32c()(data)))]
 
 
 def begins_with_record(head: bytes) -> bool:
@@ -113,8 +119,8 @@ def _records(read: ReadInto, file: FileBytes) -> Iterator[tuple[int, bytes]]:
                 "the file is damaged, or no TFRecord file"
             )
         length = _HEADER.unpack(head)[0]
-        if length > _MAX_RECORD:
-            raise LimitError(f"{where} has {length} bytes, more than {_MAX_RECORD}")
+        if length > MAX_RECORD:
+            raise LimitError(f"{where} has {length} bytes, more than {MAX_RECORD}")
         position += _HEADER.size
         yield position, _read_data(read, position, length, where)
         position += length + _CRC.size

@@ -1,0 +1,1 @@
+"""Exports: a split as the files of other tools, so that nobody is locked in."""

@@ -1,0 +1,131 @@
+"""The table of what a split can be exported to, and the one function that does it.
+
+A target is one function that gets the samples and the path to write: a file or
+a folder that does not exist yet, under a temporary name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from datasets.base.errors import ConfigError
+
+__all__ = ["Target", "export", "get_target", "target_names"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of output.
+
+    Parameters
+    ----------
+    name : str
+        What users type.
+    function : str
+        ``"module:function"``.
+    summary : str
+        One line for the help.
+    """
+
+    name: str
+    function: str
+    summary: str
+
+    def load(self) -> Any:
+        """Import and return the function."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(module), name)
+
+
+_TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "folder",
+            "datasets.exports.folder:export_folder",
+            "a folder per class with the image files, as torchvision's ImageFolder and Keras read them",
+        ),
+        Target("npz", "datasets.exports.npz:export_npz", "one .npz file with x and y arrays, for images of one size"),
+        Target("tfrecord", "datasets.exports.tfrecord:export_tfrecord", "TFRecord files of tf.train.Example"),
+        Target("webdataset", "datasets.exports.webdataset:export_webdataset", "tar files, which webdataset streams"),
+    )
+}
+
+
+def target_names() -> list[str]:
+    """Return the names of all targets, sorted."""
+    return sorted(_TARGETS)
+
+
+def get_target(name: str) -> Target:
+    """Return a target by name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message lists those there are.
+    """
+    if name not in _TARGETS:
+        raise ConfigError(f"to={name!r} is unknown; choose one of {', '.join(target_names())}")
+    return _TARGETS[name]
+
+
+def export(
+    input_data: Any,
+    output: str | Path,
+    to: str,
+    *,
+    split: str = "train",
+    columns: Sequence[str] | None = None,
+    images_per_file: int = 1000,
+    data_path: str | Path | None = None,
+    progress: bool | None = False,
+) -> Path:
+    """Write a split as the files of another tool.
+
+    The output appears under its name when it is complete, and not before.
+
+    Parameters
+    ----------
+    input_data : path, reader or any other input of a converter
+    output : path
+        A folder, or for ``"npz"`` a file, that does not exist yet.
+    to : str
+        What to write: one of `target_names`.
+    split : str
+        Which split of a converted dataset; also in the names of the files.
+    columns : sequence of str, optional
+        Export these fields only.
+    images_per_file : int
+        Samples per file, of targets with several files.
+    data_path : path, optional
+        The folder of the shard files of a converted dataset, if they lie elsewhere.
+    progress : bool, optional
+        Progress bar; ``None``: only on a terminal.
+
+    Returns
+    -------
+    Path
+        The output.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output exists.
+    InputError, ConfigError
+        If the target cannot hold the samples; nothing is left then.
+
+    Examples
+    --------
+    >>> export("out", "images", "folder")  # doctest: +SKIP
+    """
+    from datasets.exports.output import new_output
+    from datasets.exports.samples import open_samples
+
+    function = get_target(to).load()
+    samples = open_samples(input_data, split, columns, data_path, images_per_file, progress)
+    with new_output(Path(output).expanduser().absolute(), input_data) as path:
+        function(samples, path)
+    return Path(output)
