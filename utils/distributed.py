@@ -20,7 +20,7 @@ import torch.distributed
 from datasets.base.distributed import LAUNCHERS, rank_and_world
 from datasets.base.errors import DistributedError
 
-__all__ = ["distributed", "init_from_env", "local_rank"]
+__all__ = ["distributed", "init_from_env", "launched", "local_rank"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -31,6 +31,11 @@ LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 def local_rank() -> int:
     """Return this process's number on its node, 0 without a launcher."""
     return next((int(os.environ[name]) for name in LOCAL_RANKS if name in os.environ), 0)
+
+
+def launched() -> bool:
+    """Whether a launcher started this process, as far as its environment says."""
+    return any(name in os.environ for _, rank, world in LAUNCHERS for name in (rank, world))
 
 
 def init_from_env(backend: str | None = None, timeout: timedelta = timedelta(minutes=30)) -> tuple[int, int]:
@@ -55,8 +60,7 @@ def init_from_env(backend: str | None = None, timeout: timedelta = timedelta(min
     """
     if torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    launched = any(name in os.environ for _, rank, world in LAUNCHERS for name in (rank, world))
-    rank, world = rank_and_world(launched, None, None)
+    rank, world = rank_and_world(launched(), None, None)
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing and world > 1:
         raise DistributedError(

@@ -114,12 +114,13 @@ class GlobalSampler(Sampler[int]):
         self.rank, self.world = rank_and_world(dist, rank, num_replicas)
         self.epoch = 0
         self._start = 0  # global position at which the present epoch (re)begins
+        self._begun = 0  # the same of the iteration that was begun last; a loader that reads ahead ends it early
         self._yielded = 0  # samples that this rank took since then
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; another one begins at its first sample."""
         if check_whole("epoch", epoch, 0) != self.epoch:
-            self.epoch, self._start, self._yielded = epoch, 0, 0
+            self.epoch, self._start, self._begun, self._yielded = epoch, 0, 0, 0
 
     def __len__(self) -> int:
         return len(range(self._start + self.rank, self._end(), self.world))
@@ -144,7 +145,7 @@ class GlobalSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = self.order()
-        self._yielded = 0
+        self._begun, self._yielded = self._start, 0
         for position in range(self._start + self.rank, self._end(), self.world):
             self._yielded += 1
             yield int(order[position % self.num_samples])
@@ -159,8 +160,11 @@ class GlobalSampler(Sampler[int]):
             Samples that this rank has trained on since the epoch (re)began. Say it when a
             loader's workers read ahead of the training; by default those that were drawn.
         """
-        taken = self._yielded if consumed is None else check_whole("consumed", consumed, 0)
-        position = min(self._start + taken * self.world, self.num_samples)
+        if consumed is None:
+            position = self._start + self._yielded * self.world
+        else:
+            position = self._begun + check_whole("consumed", consumed, 0) * self.world
+        position = min(position, self.num_samples)
         return {"epoch": self.epoch, "position": position, "seed": self.seed, "num_samples": self.num_samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -177,3 +181,4 @@ class GlobalSampler(Sampler[int]):
                     f"the state has {name}={state[name]}, this sampler {getattr(self, name)}; use the same"
                 )
         self.epoch, self._start, self._yielded = state["epoch"], state["position"], 0
+        self._begun = self._start

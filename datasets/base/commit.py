@@ -299,7 +299,7 @@ def _take_rank(path: Path, rank: int) -> Any:
         return take_lock(path)
     except LockedError as error:
         raise LockedError(
-            f"{error}. If it belongs to this very job, two processes of the job are rank {rank}: start each with its own"
+            f"{error}. If it is of this very job, two processes of the job are rank {rank}: start each with its own"
         ) from None
 
 
