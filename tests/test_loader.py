@@ -25,6 +25,7 @@ from datasets.memmap.memmap_reader import MemmapReader
 from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
 from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
 from utils.loader import ThreadedLoader
+from utils.ring import Pool
 from utils.samplers import GlobalSampler
 from utils.transforms import EvalTransform, TrainTransform
 
@@ -145,6 +146,16 @@ def test_dict_samples_and_every_kind_of_field(tmp_path):
         ThreadedLoader(reader, transform=TrainTransform(4))
     unmasked = IpcReader(tmp_path / "d", columns=["image", "x"])
     assert next(iter(ThreadedLoader(unmasked, 5, transform=EvalTransform(4, resize=4))))["image"].shape == (5, 3, 4, 4)
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("uint8", (6, 5)), ("uint16", (6, 5)), ("bool", (6, 5, 1))])
+def test_raw_masks_are_dataloaders(tmp_path, dtype, shape):
+    mask = np.arange(30).reshape(shape).astype(dtype)
+    MemmapConverter([{"mask": mask, "x": i} for i in range(3)], tmp_path / "m", num_workers=0, shape=None).convert()
+    reader = MemmapReader(tmp_path / "m", output="tensor")
+    ours, like = (next(iter(loader(reader, 3)))["mask"] for loader in (ThreadedLoader, DataLoader))
+    assert torch.equal(ours, like)
+    assert ours.dtype == like.dtype
 
 
 def test_planar_and_gray_raw_images(tmp_path):
@@ -282,6 +293,30 @@ def content(memory):
 def test_memory_is_used_again(raw):
     addresses = {images.data_ptr() for images, _ in ThreadedLoader(raw, 2, num_threads=1, prefetch=2)}
     assert len(addresses) <= 5  # of 23 batches
+
+
+@pytest.mark.parametrize("output", ["numpy", "tensor"])
+def test_decoded_images_are_safe_to_keep_too(jpeg, output):
+    jpeg.output = output
+    loader = ThreadedLoader(jpeg, 5, num_threads=2)
+    kept = [np.asarray(image)[..., 3:9, 2:] for images, _ in loader for image in images]  # views of views
+    assert [len(images) for images, _ in loader] == [5] * 9
+    assert all((view == np.asarray(jpeg[i][0])[..., 3:9, 2:]).all() for i, view in enumerate(kept))
+
+
+def test_the_memory_of_decoded_images_is_used_again():
+    pool = Pool()
+    first = pool.pixels((90, 100, 3))
+    address = first.ctypes.data
+    part = first[3:5]
+    del first
+    assert pool.pixels((90, 100, 3)).ctypes.data != address
+    del part
+    assert pool.pixels((91, 100, 3)).ctypes.data == address
+    small = Pool(limit=0)
+    held = [small.pixels((90, 100, 3)) for _ in range(3)]
+    del held
+    assert small.pixels((90, 100, 3)).shape == (90, 100, 3)
 
 
 def test_bfloat16_is_lent_too(raw):

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,12 @@ from torch import Tensor
 
 from datasets.base.errors import ShardwrightError
 from datasets.base.fields import Field
-from datasets.base.image_probe import as_bytes
-from datasets.base.image_rows import RowDecoder, crop_header
+from datasets.base.image_rows import crop_header, decode_rows
 from datasets.base.images import Decoder, decode, to_array
 from datasets.base.values import restore
 from utils.crops import shrunk_window, uniforms
 from utils.pixels import Pixels, Workspace
-from utils.ring import Ring, Slot
+from utils.ring import Pool, Ring, Slot
 from utils.transforms import FusedTransform
 
 __all__ = ["Column", "FixedColumn", "ImageColumn", "ListColumn", "Part", "ScalarColumn", "Tools", "naming"]
@@ -65,7 +65,6 @@ class Tools:
 
     def __init__(self) -> None:
         self.space = Workspace()
-        self.exact, self.fast = RowDecoder(), RowDecoder(fast=True)
         self.packed: dict[str, NDArray[np.uint8]] = {}
 
     def keep_up(self, name: str, values: list[memoryview]) -> None:
@@ -128,6 +127,7 @@ class ListColumn(Column):
     def __init__(self, field: Field, where: str, output: str, mode: str | None, decoder: Decoder) -> None:
         super().__init__(field, where)
         self.output, self.mode, self.decoder = output, mode, decoder
+        self._pool = Pool()
 
     def begin(self, count: int) -> list[Any]:
         """Return a list to be filled."""
@@ -142,7 +142,15 @@ class ListColumn(Column):
         tools.keep_up(self.field.name, values)
         for row, value in enumerate(values):
             with naming(part.samples[row], self.where):
-                store[part.start + row] = restore(self.field, value, self.output, self.mode, self.decoder)
+                store[part.start + row] = self._restored(value)
+
+    def _restored(self, value: memoryview) -> Any:
+        if self.field.kind == "image" and self.output in ("numpy", "tensor") and self.decoder in ("auto", "fast"):
+            header = crop_header(value)
+            if header is not None and self.mode in ("RGB", None if header.components == 3 else "RGB"):
+                pixels = decode_rows(value, header, header.height, self._pool.pixels, decoder=self.decoder)
+                return pixels if self.output == "numpy" else torch.from_numpy(pixels).permute(2, 0, 1)
+        return restore(self.field, value, self.output, self.mode, self.decoder)
 
 
 class FixedColumn(Column):
@@ -169,9 +177,20 @@ class FixedColumn(Column):
         batch = store.hand_out(count)
         if not self.field.is_image:
             return batch
+        if self.field.kind == "mask":
+            return _ids(batch)
         if batch.ndim == 3:
-            return batch if self.field.kind == "mask" else batch[:, None]
+            return batch[:, None]
         return batch.permute(0, 3, 1, 2) if self.field.layout == "HWC" else batch
+
+
+def _ids(batch: Tensor) -> Tensor:
+    """Return masks as `masks.ids_to_tensor` does: (N, H, W) or (N, C, H, W), in a type torch computes with."""
+    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64}
+    batch = batch.to(wider.get(batch.dtype, batch.dtype))
+    if batch.ndim == 3:
+        return batch
+    return batch[..., 0] if batch.shape[3] == 1 else batch.permute(0, 3, 1, 2)
 
 
 class ImageColumn(Column):
@@ -197,13 +216,12 @@ class ImageColumn(Column):
         """Decode and transform each image."""
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
-        by_rows = tools.fast if self.decoder == "fast" else tools.exact
         rows = store.tensor[part.start : part.stop].unbind()
         row = 0
         try:
             images = []
             for row, value in enumerate(values):  # noqa: B007  # the row is for the message
-                images.append(self._open(value, by_rows))
+                images.append(self._open(value, tools.space))
             sizes = np.array([size for size, _ in images], np.int64)
             windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
             for row, (image, (window, flip)) in enumerate(zip(images, windows, strict=True)):
@@ -214,17 +232,17 @@ class ImageColumn(Column):
             with naming(part.samples[row], self.where):
                 raise
 
-    def _open(self, value: Any, by_rows: RowDecoder) -> Opened:
+    def _open(self, value: Any, space: Workspace) -> Opened:
         """Return the size of an image, and what gives its pixels down to a row, and how far they are shrunk."""
         if self.field.is_fixed:
             pixels = self._rgb(value)
         else:
-            data = as_bytes(value)
-            header = crop_header(data) if self.decoder in ("auto", "fast") else None
+            header = crop_header(value) if self.decoder in ("auto", "fast") else None
             if header is not None:
-                size = header.height, header.width
-                return size, lambda stop, shrink: (by_rows.rows(data, header, stop, shrink), shrink)
-            pixels = decode(data, "RGB", decoder=self.decoder)
+                size, place = (header.height, header.width), partial(space.pixels, "decoded")
+                rows = partial(decode_rows, value, header, place=place, decoder=self.decoder)
+                return size, lambda stop, shrink: (rows(stop, shrink=shrink), shrink)
+            pixels = decode(value, "RGB", decoder=self.decoder)
         return (pixels.shape[0], pixels.shape[1]), lambda stop, shrink: (pixels, 1)  # noqa: ARG005
 
     def _rgb(self, raw: NDArray[Any]) -> Pixels:

@@ -136,7 +136,7 @@ def _info(extension: str, height: int, width: int, mode: str, warning: str = "")
 # --- JPEG ---------------------------------------------------------------------------------
 
 
-def jpeg_header(data: bytes) -> JpegHeader | None:
+def jpeg_header(data: Buffer) -> JpegHeader | None:
     """Return the frame header of a JPEG file, or None where its markers are out of order.
 
     Parameters
@@ -168,12 +168,22 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
                 frame = (height, width, components, bits, marker - 0xC0, at + 4)
             at += 2 + length
     except (IndexError, struct.error):
-        raise InputError(f"the JPEG is truncated: {first_bytes(data)}, and end before the pixels begin") from None
+        raise InputError(
+            f"the JPEG is truncated: {first_bytes(as_bytes(data))}, and end before the pixels begin"
+        ) from None
     if frame is None:
         return None
-    # Inside a scan 0xFF is always followed by 0 or a restart number, so an end marker behind
-    # the start of the scan is the real one. Looked for from behind: bytes may follow it.
-    return JpegHeader(*frame, scan=scan, complete=data.rfind(b"\xff\xd9", at + length) >= 0)
+    return JpegHeader(*frame, scan=scan, complete=_has_end(data, at + length))
+
+
+def _has_end(data: Buffer, start: int) -> bool:
+    """Whether there is an end marker behind the start of the scan.
+
+    Inside a scan 0xFF is always followed by 0 or a restart number, so it is the real one.
+    Looked for from behind: bytes may follow it.
+    """
+    near = max(start, len(data) - 256)  # almost always there, and then the rest is not copied
+    return bytes(data[near:]).rfind(b"\xff\xd9") >= 0 or bytes(data[start:]).rfind(b"\xff\xd9") >= 0
 
 
 def _probe_jpeg(data: bytes) -> ImageInfo | None:

@@ -1,4 +1,4 @@
-"""Decode images into a buffer that is used again, and JPEGs only as far down as a crop needs.
+"""Decode JPEGs into memory that is used again, and only as far down as a crop needs.
 
 Fresh memory costs a large image a quarter of its decoding time, because the system hands it
 out page by page. And most of the time of a JPEG goes into its entropy coding, which can only be
@@ -8,23 +8,28 @@ read from the top; so the rows below a crop need not be read at all. Both keep e
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
 from datasets.base.image_decode import Array, decode
+from datasets.base.image_jpeg import Decoder
 from datasets.base.image_pillow import check_image
-from datasets.base.image_probe import Buffer, JpegHeader, as_bytes, jpeg_header
+from datasets.base.image_probe import Buffer, JpegHeader, jpeg_header
 
-__all__ = ["RowDecoder", "crop_header"]
+__all__ = ["crop_header", "decode_rows"]
+
+Place: TypeAlias = Callable[[tuple[int, int, int]], npt.NDArray[np.uint8]]
 
 # What libjpeg says, and only says, when an image ends before its data does.
 _CUT = "extraneous bytes before marker"
 
 
 def crop_header(data: Buffer) -> JpegHeader | None:
-    """Return the header of a JPEG that `RowDecoder.rows` takes, else None.
+    """Return the header of a JPEG that `decode_rows` takes, else None.
 
     Parameters
     ----------
@@ -38,8 +43,7 @@ def crop_header(data: Buffer) -> JpegHeader | None:
     LimitError
         If it has more pixels than are read.
     """
-    data = as_bytes(data)
-    if not data.startswith(b"\xff\xd8"):
+    if data[:2] != b"\xff\xd8":
         return None
     header = jpeg_header(data)
     if header is None or not header.common or header.components == 4:
@@ -48,64 +52,51 @@ def crop_header(data: Buffer) -> JpegHeader | None:
     return header if header.complete and header.height and header.width else None
 
 
-class RowDecoder:
-    """Decodes to RGB, each image into the same buffer: for one thread, one image at a time.
+def decode_rows(
+    data: Buffer, header: JpegHeader, stop: int, place: Place, *, shrink: int = 1, decoder: Decoder = "auto"
+) -> Array:
+    """Decode at least the rows above `stop` of a JPEG, to RGB.
 
     Parameters
     ----------
-    fast : bool
-        Take libjpeg's faster and slightly less exact arithmetic.
+    data : bytes
+        The whole file.
+    header : JpegHeader
+        Its `crop_header`.
+    stop : int
+        The first row that is not needed.
+    place : callable
+        Gets the shape (height, width, 3) and returns the uint8 array to decode into.
+    shrink : {1, 2, 4, 8}
+        Decode to a part of height and width, rounded up: the decoder then computes that
+        many fewer pixels, each about the mean of those it stands for.
+    decoder : {"auto", "fast"}
+        As for `decode`.
+
+    Returns
+    -------
+    uint8 (rows / shrink, width / shrink, 3)
+
+    Raises
+    ------
+    InputError
+        If the file is damaged above that row. Damage below it is not looked for; the
+        hash of a stored sample tells that.
     """
-
-    def __init__(self, fast: bool = False) -> None:
-        self.fast = fast
-        self._buffer: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
-
-    def rows(self, data: bytes, header: JpegHeader, stop: int, shrink: int = 1) -> Array:
-        """Decode at least the rows above `stop` of a JPEG.
-
-        Parameters
-        ----------
-        data : bytes
-            The whole file.
-        header : JpegHeader
-            Its `crop_header`.
-        stop : int
-            The first row that is not needed.
-        shrink : {1, 2, 4, 8}
-            Decode to a part of height and width, rounded up: the decoder then computes that
-            many fewer pixels, each about the mean of those it stands for.
-
-        Returns
-        -------
-        uint8 (rows / shrink, width / shrink, 3)
-            Overwritten by the next call.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged above that row. Damage below it is not looked for; the
-            hash of a stored sample tells that.
-        """
-        height = _rows_to_decode(data, header, stop)
-        shape = (-(-height // shrink), -(-header.width // shrink), 3)
-        buffer = self._sized(shape[0] * shape[1] * 3)
-        part = data if height == header.height else _shortened(data, header, height)
-        least = {"min_height": shape[0], "min_width": shape[1]} if shrink > 1 else {}
-        try:
-            simplejpeg.decode_jpeg(part, "RGB", fastdct=self.fast, fastupsample=self.fast, buffer=buffer, **least)
-        except ValueError as error:
-            if part is data or _CUT not in str(error):
-                return decode(data, "RGB")[::shrink, ::shrink]  # it knows what each kind of damage means
-        return buffer.reshape(shape)
-
-    def _sized(self, size: int) -> npt.NDArray[np.uint8]:
-        if self._buffer.size < size:
-            self._buffer = np.empty(size + size // 4, np.uint8)
-        return self._buffer[:size]
+    height = _rows_to_decode(data, header, stop)
+    shape = (-(-height // shrink), -(-header.width // shrink), 3)
+    out, fast = place(shape), decoder == "fast"
+    part = data if height == header.height else _shortened(data, header, height)
+    least = {"min_height": shape[0], "min_width": shape[1]} if shrink > 1 else {}
+    try:
+        simplejpeg.decode_jpeg(part, "RGB", fastdct=fast, fastupsample=fast, buffer=out, **least)
+    except ValueError as error:
+        if part is data or _CUT not in str(error):
+            return decode(data, "RGB")[::shrink, ::shrink]  # it knows what each kind of damage means
+    return out
 
 
-def _rows_to_decode(data: bytes, header: JpegHeader, stop: int) -> int:
+def _rows_to_decode(data: Buffer, header: JpegHeader, stop: int) -> int:
     """Return the height to decode: whole blocks, and one row of blocks more.
 
     The blocks below take part in the chroma of the last row. Progressive files, and those with
@@ -118,7 +109,7 @@ def _rows_to_decode(data: bytes, header: JpegHeader, stop: int) -> int:
     return min(header.height, (-(-stop // block) + 1) * block)
 
 
-def _shortened(data: bytes, header: JpegHeader, height: int) -> bytearray:
+def _shortened(data: Buffer, header: JpegHeader, height: int) -> bytearray:
     """Return the file with another height in its header."""
     part = bytearray(data)
     struct.pack_into(">H", part, header.at + 1, height)
