@@ -177,6 +177,8 @@ def _plain_bytes(field: Field, value: Any) -> bytes:
     if field.kind == "text" and isinstance(value, str):
         return value.encode()
     if field.kind == "json":
+        if _has_odd_key(value):
+            raise InputError(f"field {field.name!r}: JSON has only strings as keys, and would turn 1 into '1'; use str")
         try:
             return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         except (TypeError, ValueError) as error:
@@ -187,6 +189,13 @@ def _plain_bytes(field: Field, value: Any) -> bytes:
             array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
             return npy_header(array.dtype.str, array.shape) + array.tobytes()
     raise InputError(f"field {field.name!r} ({field.kind}) does not take {type(value).__name__} {value!r:.80}")
+
+
+def _has_odd_key(value: Any) -> bool:
+    """Whether a dict in it has a key that would come back as another one."""
+    if isinstance(value, dict):
+        return not all(isinstance(key, str) for key in value) or any(map(_has_odd_key, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_odd_key, value))
 
 
 def npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:

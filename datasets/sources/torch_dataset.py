@@ -19,6 +19,7 @@ from torch.utils.data import Subset
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
+from datasets.base.images import EncodedImage
 from datasets.sources.files import PackedNames, PathSource, checked_status, printable
 from datasets.sources.source import Source
 
@@ -29,7 +30,7 @@ def _is_picture(value: Any) -> bool:
     """Tell whether the second value of a sample is a mask and not a label."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return value.ndim == 2
-    return isinstance(value, Image.Image)
+    return isinstance(value, (Image.Image, EncodedImage))
 
 
 def _is_number(value: Any) -> bool:
