@@ -12,8 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+HOST = socket.gethostname().partition(".")[0]
+NODES = (HOST, f"{HOST}-b")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "sinfo", "scontrol", "squeue")
 
+# The first node has the host's own name, which others of a job find rank 0 by.
 # Tasks are not bound to cores, and `config_overrides` lets a node claim more cores than the host has.
 CONFIG = """\
 ClusterName=test
@@ -42,9 +45,9 @@ ReturnToService=2
 SlurmdTimeout=300
 KillWait=5
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=16 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=16 State=UNKNOWN
-PartitionName=test Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=16 State=UNKNOWN
+NodeName={host}-b NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=16 State=UNKNOWN
+PartitionName=test Nodes={host},{host}-b Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -102,7 +105,7 @@ def running_cluster() -> Iterator[Cluster]:
         stack.enter_context(_daemon(cluster, "munged", *_munge_options(folder), user="munge"))
         _wait_until((folder / "munge" / "socket").exists, cluster, "munge has no socket")
         stack.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
-        for node in ("n1", "n2"):
+        for node in NODES:
             stack.enter_context(_daemon(cluster, "slurmd", "-D", "-N", node))
         _wait_until(lambda: _idle_nodes(cluster) == 2, cluster, "the nodes do not become idle")
         yield cluster
@@ -110,7 +113,7 @@ def running_cluster() -> Iterator[Cluster]:
 
 def _write_config(folder: Path) -> None:
     (folder / "state").mkdir()
-    for node in ("n1", "n2"):
+    for node in NODES:
         (folder / f"spool-{node}").mkdir()
     owner = pwd.getpwnam("munge")
     munge = folder / "munge"
@@ -119,7 +122,7 @@ def _write_config(folder: Path) -> None:
     (munge / "key").chmod(0o600)
     for path in (munge / "key", munge):
         os.chown(path, owner.pw_uid, owner.pw_gid)
-    config = CONFIG.format(host=socket.gethostname().partition(".")[0], folder=folder, ports=_free_ports(3))
+    config = CONFIG.format(host=HOST, folder=folder, ports=_free_ports(3))
     (folder / "slurm.conf").write_text(config)
 
 
@@ -140,7 +143,7 @@ def _munge_options(folder: Path) -> list[str]:
 def _daemon(cluster: Cluster, name: str, *options: str, user: str | None = None) -> Iterator[None]:
     program = _program(name)
     assert program is not None
-    with (cluster.folder / f"{name}{options[-1][-2:]}.out.log").open("wb") as log:
+    with (cluster.folder / f"{name}-{len(list(cluster.folder.glob('*.out.log')))}.out.log").open("wb") as log:
         process = subprocess.Popen(
             [program, *options], env=cluster.environment, stdout=log, stderr=log, user=user, group=user, cwd="/"
         )
