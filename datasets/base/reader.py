@@ -327,8 +327,8 @@ class Reader(Dataset[Any]):
 
     @property
     def _label(self) -> Field | None:
-        labels = [f for f in self.manifest.fields if f.is_scalar]
-        return next((f for f in labels if f.kind == "class_label"), labels[0] if labels else None)
+        numbers = [f for f in self.manifest.fields if f.is_scalar]
+        return min(numbers, key=lambda f: (f.kind != "class_label", f.name != "label"), default=None)
 
     @property
     def classes(self) -> list[str]:
