@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -102,12 +102,8 @@ def _fill(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
                 raise _damaged(reader, f, int(wanted.positions[row]), int(wanted.shards[row]))
 
 
-class _Run(NamedTuple):
-    """Values that lie end to end in a file, and where they go."""
-
-    offset: int
-    nbytes: int
-    views: list[memoryview]
+# Values that lie end to end in a file: offset, bytes together, and where each goes.
+_Run = tuple[int, int, list[memoryview]]
 
 
 def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tuple[int, list[_Run]]]:
@@ -120,7 +116,7 @@ def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tu
     starts = _starts(apart)
     views = [views[row] for row in order.tolist()]
     parts = [views[a:b] for a, b in pairwise([*starts.tolist(), len(views)])]
-    runs = list(map(_Run, offsets[starts].tolist(), np.add.reduceat(lengths, starts).tolist(), parts))
+    runs = list(zip(offsets[starts].tolist(), np.add.reduceat(lengths, starts).tolist(), parts, strict=True))
     numbers = shards[starts]
     firsts = _starts(numbers[1:] != numbers[:-1])
     for shard, (a, b) in zip(numbers[firsts].tolist(), pairwise([*firsts.tolist(), len(runs)]), strict=True):
