@@ -3,10 +3,11 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets.base.commit import SplitPaths, make_folders, publish_file, split_lock
+from datasets.base.commit import SplitPaths, make_folders, split_lock, write_file
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
 from datasets.base.fields import Field, check_fields
@@ -18,7 +19,7 @@ from datasets.base.publish import finished, publish_when_complete, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
-from datasets.sources.listing import open_unless_listed, to_listing
+from datasets.sources.listing import has_listing, open_unless_listed, write_listing
 from datasets.sources.source import Source
 
 __all__ = ["Converter"]
@@ -172,18 +173,20 @@ class Converter(ABC):
     def _write(self, target: SplitPaths, plan: Plan) -> None:
         """Agree with the other ranks on the plan, and write this rank's shards."""
         make_folders(target)
-        listing = to_listing(self.source) if self.rank == 0 and self.world > 1 else None
-        if listing is not None and not target.plan.exists():
-            publish_file(listing_path(target), listing)
+        if self.rank == 0 and self.world > 1:
+            self._publish_listing(target, plan)
         agree_on_plan(target, plan, self.rank, self.wait_timeout)
-        if listing is not None and not listing_path(target).exists():  # begun by one rank, resumed by several
-            publish_file(listing_path(target), listing)
         try:
             write_shards(self._writer(target, plan), self.rank, self.world)
         except StorageError:
             # A late rank, in a resume: the others have found all shards, published and cleaned up.
             if not target.manifest.exists():
                 raise
+
+    def _publish_listing(self, target: SplitPaths, plan: Plan) -> None:
+        """Hand the list of input files to the other ranks, unless the plan there is another one."""
+        if has_listing(self.source) and Plan.read(target.plan) in (None, plan):
+            write_file(listing_path(target), partial(write_listing, self.source))
 
     def _target(self, plan: Plan) -> SplitPaths:
         """Return where to write: aside, if a split is to be replaced."""
@@ -235,7 +238,8 @@ class Converter(ABC):
                     raise
                 reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
                 name = self.source.name(index)
-                raise InputError(f"{name}: {reason}; mend or remove it, or pass on_error='skip'") from error
+                kind = type(error) if isinstance(error, InputError) else InputError
+                raise kind(f"{name}: {reason}; mend or remove it, or pass on_error='skip'") from error
             check_fields(fields)
             return fields
         raise InputError("no sample of input_data can be read; nothing was written")

@@ -13,7 +13,7 @@ from datasets.base.errors import DistributedError, PlanMismatchError
 from datasets.base.fields import Field
 from datasets.base.manifest import FORMAT_VERSION, canonical_json, parse_json
 from datasets.sources import open_source
-from datasets.sources.listing import from_listing
+from datasets.sources.listing import read_listing
 from datasets.sources.source import Source
 
 __all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause"]
@@ -135,7 +135,7 @@ def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
     for names in _listings(paths, timeout):
         if path.name in names:
             with contextlib.suppress(FileNotFoundError):  # the split is published just now
-                return from_listing(path.read_bytes(), input_data)
+                return read_listing(path, input_data)
         if paths.manifest.name in names:
             return open_source(input_data)
     raise _no_rank_0(path, timeout)

@@ -2,15 +2,14 @@
 
 A folder of a million images is scanned once, by rank 0, whatever the number of ranks: a
 metadata server has to answer a million questions then, and not a million per rank. The
-list is an ``.npz`` file of packed arrays, 24 to 60 bytes per file and the file's name.
+list is a zip file of packed arrays: 24 bytes per file (48 for an archive) and its name.
 """
 
-import io
 import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from datasets.sources.files import FileSource, PackedNames
 from datasets.sources.folder import FolderSource
 from datasets.sources.source import Source
 
-__all__ = ["from_listing", "open_unless_listed", "to_listing"]
+__all__ = ["has_listing", "open_unless_listed", "read_listing", "write_listing"]
 
 _ARCHIVE = ("_offsets", "_stored", "_deflated")
 
@@ -42,49 +41,62 @@ def open_unless_listed(input_data: Any) -> Source | None:
     return source_of_path(path)
 
 
-def to_listing(source: Source) -> bytes | None:
-    """Return what `from_listing` makes the same source of; ``None`` for sources that scan no files."""
+def has_listing(source: Source) -> bool:
+    """Whether `write_listing` takes a source: those that scan files do."""
     from datasets.sources.archive import ArchiveSource
 
-    if type(source) not in (FolderSource, ArchiveSource) or not isinstance(source, FileSource):
-        return None
+    return type(source) in (FolderSource, ArchiveSource)
+
+
+def write_listing(source: Source, file: IO[bytes]) -> None:
+    """Write what `read_listing` makes the same source of, without a copy of it in memory."""
+    from datasets.sources.archive import ArchiveSource
+
+    if not isinstance(source, FolderSource | ArchiveSource):
+        raise TypeError(f"{type(source).__name__} scans no files")
     about = {"classes": source._classes, "state": source.state(), "ignored": dict(source.ignored)}
-    arrays: dict[str, NDArray[Any]] = {
-        "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-        "names": np.frombuffer(source._paths.blob, np.uint8),
-        "ends": source._paths.ends,
-        "sizes": source._sizes,
-    }
+    arrays = {"ends": source._paths.ends, "sizes": source._sizes}
     if source._labels is not None:
         arrays["labels"] = source._labels
     if isinstance(source, ArchiveSource):
         arrays |= {name: getattr(source, name) for name in _ARCHIVE}
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
+    with zipfile.ZipFile(file, "w") as parts:
+        parts.writestr("about.json", json.dumps(about))
+        with parts.open("names", "w", force_zip64=True) as part:
+            part.write(source._paths.blob)
+        for name, array in arrays.items():
+            with parts.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.asarray(array), allow_pickle=False)
 
 
-def from_listing(listing: bytes, input_data: str | os.PathLike[str]) -> Source:
-    """Return the source that `to_listing` was given, for the same input as this process sees it.
+def read_listing(path: Path, input_data: str | os.PathLike[str]) -> Source:
+    """Return the source that `write_listing` was given, for the same input as this process sees it.
 
     Raises
     ------
     DistributedError
         If the listing is damaged.
+    FileNotFoundError
+        If it is not there.
     """
     try:
-        with np.load(io.BytesIO(listing), allow_pickle=False) as arrays:
-            return _restored(dict(arrays), input_data)
+        with zipfile.ZipFile(path) as parts:
+            return _restored(parts, input_data)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DistributedError(f"the list of input files of rank 0 is damaged ({error}); run it again") from error
+        raise DistributedError(f"{path}, rank 0's list of the input, is damaged ({error}); run it again") from error
 
 
-def _restored(arrays: dict[str, NDArray[Any]], input_data: str | os.PathLike[str]) -> Source:
+def _restored(parts: zipfile.ZipFile, input_data: str | os.PathLike[str]) -> Source:
     from datasets.sources.archive import ArchiveSource
 
-    about = json.loads(arrays["about"].tobytes())
+    about = json.loads(parts.read("about.json"))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in parts.namelist():
+        if name.endswith(".npy"):
+            with parts.open(name) as part:
+                arrays[name[:-4]] = np.lib.format.read_array(part, allow_pickle=False)
     paths = PackedNames()
-    paths.blob, paths.ends = arrays["names"].tobytes(), arrays["ends"]
+    paths.blob, paths.ends = parts.read("names"), arrays["ends"]
     source: FolderSource | ArchiveSource
     if "_offsets" in arrays:
         source = object.__new__(ArchiveSource)
