@@ -124,8 +124,13 @@ def _is_plain(dataset: Any) -> bool:
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
-    names = dataset.attrs.get("class_names")
-    if not isinstance(names, np.ndarray) or names.ndim != 1 or not 0 < len(names) <= _MAX_NAMES:
+    """Return the names of the classes, if they are strings of one length.
+
+    Others lie in HDF5's global heap, in which the library may go round in circles if the file is damaged.
+    """
+    if "class_names" not in dataset.attrs:
         return None
-    texts = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names.tolist()]
-    return tuple(texts) if all(isinstance(text, str) for text in texts) else None
+    names = dataset.attrs.get_id("class_names")
+    if names.dtype.kind != "S" or len(names.shape) != 1 or not 0 < names.shape[0] <= _MAX_NAMES:
+        return None
+    return tuple(name.decode("utf-8", "replace") for name in dataset.attrs["class_names"].tolist())
