@@ -206,6 +206,8 @@ class ConverterFlexibleSize(Converter):
         return super()._custom_collate_fn(batch)
 
     def _stored_field(self, field: Field, value: Any) -> Field:
+        if field.is_image and isinstance(value, images.EncodedImage):
+            images.probe(value.data)  # a bad first image is told before anything is written
         return field
 
     def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:

@@ -123,13 +123,19 @@ def _scalar(field: Field, value: Any) -> int | float:
     return number
 
 
+def _in_field(field: Field, error: Exception) -> InputError:
+    """Return an error about one value, of its own class if that is one of input."""
+    kind = type(error) if isinstance(error, InputError) else InputError
+    return kind(f"field {field.name!r}: {error}")
+
+
 def _pixels(field: Field, value: Any) -> NDArray[Any]:
     """Decode and resize one image to the field's shape."""
     shape = cast("tuple[int, ...]", field.shape)
     try:
         array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
     except (TypeError, ValueError) as error:
-        raise InputError(f"field {field.name!r}: {error}") from error
+        raise _in_field(field, error) from error
     height, width = shape[-2:] if field.layout == "CHW" else shape[:2]
     if array.shape[:2] != (height, width):
         array = images.resize(array, (height, width), nearest=field.kind == "mask")
@@ -166,7 +172,7 @@ def _image_bytes(field: Field, value: Any, encoding: str, quality: int | None) -
             )
             value = EncodedImage(data)
         except (TypeError, ValueError) as error:
-            raise InputError(f"field {field.name!r}: {error}") from error
+            raise _in_field(field, error) from error
     info = images.probe(value.data)
     return value.data, (info.extension, info.mode)
 

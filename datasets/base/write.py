@@ -157,7 +157,8 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
     name = writer.source.name(failure.index)
     options = writer.plan.values["options"]
     if options["on_error"] != "skip":
-        raise InputError(f"{name}: {failure.reason}; mend or remove it, or pass on_error='skip'") from failure.cause
+        kind = type(failure.cause) if isinstance(failure.cause, InputError) else InputError
+        raise kind(f"{name}: {failure.reason}; mend or remove it, or pass on_error='skip'") from failure.cause
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
     writer.skipped.append(failure.index)
     if writer.max_skipped is not None and len(writer.skipped) > writer.max_skipped:

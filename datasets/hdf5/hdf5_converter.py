@@ -15,11 +15,14 @@ from datasets.base.options import check_choice
 
 __all__ = ["HDF5Converter"]
 
+NAMES_PER_ATTRIBUTE = 4000  # an attribute ends at 64 KiB, and each name takes 16 bytes of it
+
 
 class HDF5Converter(ConverterFixedSize):
     """Convert to HDF5 files with one root dataset per field; see `ConverterFixedSize`.
 
-    Class names and the order of the axes are attributes of the datasets.
+    Class names and the order of the axes are attributes of the datasets; more than
+    4,000 names go on in the attributes ``class_names_1``, ``class_names_2``, ...
 
     Parameters
     ----------
@@ -68,8 +71,10 @@ class HDF5Converter(ConverterFixedSize):
         if field.compression:
             how = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": self.compression_level}
         dataset = file.create_dataset(field.name, shape, field.dtype, track_times=False, fill_time="never", **how)
-        if field.names:
-            dataset.attrs.create("class_names", list(field.names), dtype=h5py.string_dtype())
+        for start in range(0, len(field.names or ()), NAMES_PER_ATTRIBUTE):
+            part = f"_{start // NAMES_PER_ATTRIBUTE}" if start else ""
+            names = list(field.names or ())[start : start + NAMES_PER_ATTRIBUTE]
+            dataset.attrs.create(f"class_names{part}", names, dtype=h5py.string_dtype())
         if field.is_image:
             dataset.attrs["layout"] = f"N{field.layout}"
             dataset.attrs["mode"] = field.mode or ""
