@@ -179,9 +179,10 @@ def test_elastic_restarts_go_on_where_the_killed_ranks_stopped(photos: Path, wan
     script.write_text(SLOW_RANK.replace("sys.argv[1:]", "(*sys.argv[1:], os.environ['RANK'], 2)").replace(
         "import sys", "import os, sys"))  # fmt: skip
     process = torchrun("--max-restarts=1", script, photos, output)
-    wait_for(lambda: len(parts(output)) >= 4)
+    lock = output / "metadata" / ".train.lock-1"
+    wait_for(lambda: len(parts(output)) >= 4 and lock.exists() and lock.read_text())
     kept = {part: part.stat().st_ino for part in parts(output)}
-    os.kill(json.loads((output / "metadata" / ".train.lock-1").read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
     wait_for(lambda: process.poll() is not None or len(parts(output)) > len(kept) + 1)
     still = {part: part.stat().st_ino for part in parts(output)}
     assert process.poll() is not None or kept.items() <= still.items(), "a finished shard was written again"
@@ -228,7 +229,8 @@ def test_a_preempted_conversion_ends_with_an_error_and_goes_on(
     wait_for(lambda: len(parts(output)) >= 2)
     process.send_signal(number)
     assert "run the same command again" in end(process, 128 + number)
-    assert not list((output / "data").glob(".*"))
+    with pytest.raises(IncompleteDatasetError, match="not finished"):
+        open_reader(output)
     end(python(*common))
     assert hashes(output) == wanted(2)
 
