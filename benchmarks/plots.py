@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import OWN
+from benchmarks.report import is_own
 
 __all__ = ["write_plots"]
 
@@ -43,4 +43,4 @@ def _plot(key: str, workload: dict[str, Any], folder: Path) -> str:
 def _kind(name: str, entry: dict[str, Any]) -> str:
     if name.startswith("limit"):
         return "limit"
-    return "own" if entry["peer"] in OWN else "peer"
+    return "own" if is_own(name, entry) else "peer"

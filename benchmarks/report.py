@@ -7,9 +7,8 @@ from typing import Any
 from benchmarks.timing import ratio, spread
 from benchmarks.workloads import GOALS, Goal
 
-__all__ = ["OWN", "summarize", "write_markdown"]
+__all__ = ["is_own", "summarize", "write_markdown"]
 
-OWN = ("peers.shardwright", "access")
 
 METHOD = """\
 All libraries get the same images, in class folders or as the same pixels, shuffled, in batches of 64, from a
@@ -69,6 +68,11 @@ def write_markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
+def is_own(name: str, entry: dict[str, Any]) -> bool:
+    """Whether a contender is this library, and no peer or limit."""
+    return entry["peer"] in ("peers.shardwright", "access") and not name.startswith("files")
+
+
 def _machine(report: dict[str, Any]) -> str:
     machine = report["machine"]
     return (
@@ -88,7 +92,7 @@ def _table(key: str, workload: dict[str, Any]) -> str:
     ]
     entries = workload["contenders"].items()
     for name, entry in sorted(entries, key=lambda item: -item[1].get("median", 0)):
-        shown = f"**{name}**" if entry["peer"] in OWN else name
+        shown = f"**{name}**" if is_own(name, entry) else name
         if "failed" in entry or not entry["figures"]:
             lines.append(f"| {shown} | failed: {_plain(entry.get('failed', 'no figure'))} | | |")
             continue

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch", type=Path, help="folder for converted data, kept; default: a temporary one")
     parser.add_argument("--quick", action="store_true", help="a handful of images and one round: a check, no figures")
     parser.add_argument("--rounds", type=int, help="turns of each contender; default 5")
-    parser.add_argument("--limit", type=float, default=25.0, help="seconds after which a workload stops at 3 rounds")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds after which a workload stops at 3 rounds")
     parser.add_argument("--no-plots", action="store_true", help="leave the PNG files out")
     parser.add_argument("--peers", nargs="*", help=f"only these, of {', '.join(p for p in PEERS if p not in MINE)}")
     parser.add_argument("--workloads", nargs="+", help=f"only these, or beginnings of these: {', '.join(keys)}, scale")

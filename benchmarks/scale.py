@@ -3,8 +3,8 @@
 Each measurement is a process of its own: ``python -m benchmarks.scale NAME ARGUMENTS``.
 """
 
+import contextlib
 import gc
-import itertools
 import json
 import os
 import shutil
@@ -71,13 +71,16 @@ class Watched(Dataset[Any]):
         return [(0 if info is None else info.id, own_memory())] * len(samples)
 
 
-def own_memory(process: str = "self") -> int:
-    """Return the memory that only this process has, in bytes; 0 if it has ended."""
+def own_memory(process: str = "self", kind: str = "Private_") -> int:
+    """Return the memory that only this process has, in bytes; 0 if it has ended.
+
+    With the kind ``"Pss:"``, pages that several processes share count in equal parts.
+    """
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(kind))
 
 
 def make(folder: str, length: str) -> dict[str, float]:
@@ -138,11 +141,11 @@ def conversion_memory(source: str, folder: str, name: str, workers: str) -> dict
     """Convert a folder; tell how much memory this process and its workers had more than before, at most."""
     shutil.rmtree(folder, ignore_errors=True)
     converter = get_format(name).load_converter()(source, folder, num_workers=int(workers), progress=False)
-    base, peaks, done = own_memory(), [0], threading.Event()
+    base, peaks, done = own_memory(kind="Pss:"), [0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            peaks.append(sum(map(own_memory, family())) - base)
+            peaks.append(sum(own_memory(process, "Pss:") for process in family()) - base)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -157,8 +160,13 @@ def conversion_memory(source: str, folder: str, name: str, workers: str) -> dict
 
 def family() -> list[str]:
     """Return the numbers of this process and of its children."""
-    children = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
-    return ["self", *itertools.chain.from_iterable(children)]
+    found = ["self"]
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                found.append(path.parent.name)
+    return found
 
 
 TASKS: dict[str, Callable[..., dict[str, float]]] = {

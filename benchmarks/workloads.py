@@ -96,7 +96,7 @@ def _per_threads() -> list[Goal]:
             Goal("memmap", f"train-raw256-{n}", ("FFCV",), 1.15),
             Goal("tar", f"train-jpeg256-{n}", ("FFCV",), 1.15),
             Goal("tar", f"train-full-{n}", ("FFCV",), 1.4),
-            Goal("tar", f"train-original-{n}", ("FFCV",), 1.05, f"train-full-{n}"),
+            Goal("tar", f"train-original-{n}", ("FFCV",), 1.05),
         ]
         goals += [
             Goal(name, f"train-{setting}-{n}", ("limit: in-memory prototype",), 1.0)

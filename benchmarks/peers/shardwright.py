@@ -90,7 +90,7 @@ def _of_flexible() -> Iterator[Contender]:
         yield stored(name, name, "decode", ("original",), _loader())
         yield stored(name, name, "train", every if name == "tar" else ("original",), _loader())
     yield stored("tar, in order", "tar", "decode", ("original",), _loader(shuffle=False))
-    yield stored("tar, fast=True", "tar", "train", every, _loader(fast=True))
+    yield stored("tar, decoder=fast", "tar", "train", every, _loader(decoder="fast"))
     yield stored("tar, DataLoader", "tar", "decode", ("original",), _data_loader)
     yield stored("tar, DataLoader, plain v2", "tar", "train", ("original",), _data_loader)
     yield stored("tar, loader, plain v2", "tar", "train", ("original",), _plain_transform)
@@ -108,16 +108,16 @@ def _converting() -> Iterator[Contender]:
         yield Contender(name, ("convert-kept",), ("many",), converting(convert(name)))
 
 
-def _loader(*, shuffle: bool = True, check: bool | None = None, fast: bool = False) -> Callable[[Job], Run]:
+def _loader(*, shuffle: bool = True, check: bool | None = None, decoder: str = "auto") -> Callable[[Job], Run]:
     def make(job: Job) -> Run:
-        reader = open_reader(job.store / "set", output="numpy", check=check)
+        reader = open_reader(job.store / "set", output="numpy", check=check, decoder=decoder)
         order = Epochs(len(reader), REPEATS if job.work == "read" else 1) if shuffle else None
         loader = ThreadedLoader(
             reader,
             batch_size=job.batch,
             sampler=order,
             num_threads=job.threads,
-            transform=TrainTransform(224, fast=fast) if job.work == "train" else None,
+            transform=TrainTransform(224) if job.work == "train" else None,
         )
         return Run(lambda: sum(len(labels) for _, labels in loader))
 
