@@ -494,7 +494,8 @@ good, rng, refused = path.read_bytes(), random.Random(path.name), 0
 for _ in range(rounds):
     data = bytearray(good)
     for _ in range(rng.choice((1, 1, 3))):
-        where = rng.choice((rng.randrange(len(data)), rng.randrange(min(len(data), 2000)), -1 - rng.randrange(min(len(data), 2000))))
+        edge = rng.randrange(min(len(data), 2000))
+        where = rng.choice((rng.randrange(len(data)), edge, -1 - edge))
         data[where] = rng.choice((data[where] ^ 1 << rng.randrange(8), 0, 255))
     path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.1 else data)
     shutil.rmtree(folder / "metadata", ignore_errors=True)
