@@ -107,8 +107,7 @@ def trim(field: Field, ranges: Ranges) -> Ranges:
 def check_ranges(ranges: Ranges, size: int) -> None:
     """Raise `CorruptShardError` unless all ranges lie within `size` bytes."""
     offsets, lengths = ranges.offsets, ranges.lengths
-    # `size - offsets` cannot wrap, `offsets + lengths` of a forged index can.
-    bad = (offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets)
+    bad = _outside(offsets, lengths, size)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise CorruptShardError(
@@ -128,7 +127,31 @@ def open_index(path: Path, manifest: Manifest) -> NDArray[Any]:
         If its size or hash is not the manifest's.
     """
     check_file(path, manifest.index)
-    return map_index(path, manifest)
+    records = map_index(path, manifest)
+    _check_places(path, records, manifest)
+    return records
+
+
+def _check_places(path: Path, records: NDArray[Any], manifest: Manifest, block: int = 2**18) -> None:
+    """Raise `CorruptShardError` unless all values lie within their files, as the manifest gives their sizes."""
+    ends = np.cumsum([shard.num_samples for shard in manifest.shards])
+    for name, number in manifest.field_files.items():
+        sizes = np.array([shard.files[number].size for shard in manifest.shards], np.int64)
+        for start in range(0, len(records), block):
+            part = records[start : start + block]
+            room = sizes[np.searchsorted(ends, np.arange(start, start + len(part)), side="right")]
+            offsets, lengths = part[f"{name}_offset"], part[f"{name}_length"]
+            bad = np.flatnonzero(_outside(offsets, lengths, room))
+            if bad.size:
+                row = start + int(bad[0])
+                raise CorruptShardError(f"{path}: field {name!r} of sample {row} lies outside of its file")
+
+
+def _outside(offsets: NDArray[np.int64], lengths: NDArray[np.int64], size: Any) -> NDArray[np.bool_]:
+    """Return which ranges are not within `size` bytes."""
+    # `size - offsets` cannot wrap, `offsets + lengths` of a forged index can.
+    bad: NDArray[np.bool_] = (offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets)
+    return bad
 
 
 def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:

@@ -55,8 +55,8 @@ def check_output(output: Path, input_data: Any) -> None:
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output_path {output} is a file; give a folder")
     if isinstance(input_data, (str, Path)):
-        source = Path(input_data).resolve()
-        if source == output or source in output.parents or output in source.parents:
+        source, real = Path(input_data).resolve(), output.resolve()
+        if source == real or source in real.parents or real in source.parents:
             raise ConfigError(f"output_path {output} and input_data {source} lie in one another; choose another output")
     if output.is_dir() and any(output.iterdir()) and not (output / "metadata").is_dir():
         raise OutputExistsError(
