@@ -15,7 +15,7 @@ from torchvision.datasets import ImageFolder
 
 from datasets.base.errors import InputError
 from datasets.sources import open_source
-from datasets.sources.files import PathSource, PackedNames, is_image_start
+from datasets.sources.files import PackedNames, PathSource, is_image_start
 from datasets.sources.folder import FolderSource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
