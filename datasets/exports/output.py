@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import storage_errors, sync_folder, take_lock
-from datasets.base.errors import ConfigError, OutputExistsError, StorageError
+from datasets.base.commit import sync_folder, take_lock
+from datasets.base.errors import ConfigError, OutputExistsError, ShardwrightError, StorageError
 
 __all__ = ["new_output"]
 
@@ -35,24 +35,36 @@ def new_output(output: Path, input_data: Any) -> Iterator[Path]:
     """
     _check(output, input_data)
     temporary = output.with_name(f".{output.name}.tmp")
-    with storage_errors(output):
+    with _storage_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         lock = take_lock(output.with_name(f".{output.name}.lock"))
     try:
         _remove(temporary)  # what a killed export left
-        with storage_errors(output):
+        with _storage_errors(output):
             yield temporary
             _make_durable(temporary)
-            _check(output, input_data)
+            _check(output, input_data)  # somebody else may have made it meanwhile
             temporary.rename(output)
             sync_folder(output.parent)
-    except FileExistsError as error:
-        raise OutputExistsError(f"{output} was made by somebody else meanwhile; choose another name") from error
     finally:
         _remove(temporary)
         with contextlib.suppress(OSError):
             Path(lock.name).unlink()
         lock.close()
+
+
+@contextlib.contextmanager
+def _storage_errors(output: Path) -> Iterator[None]:
+    """Turn errors of the file system into `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ShardwrightError) or error.errno is None:
+            raise
+        raise StorageError(
+            f"{error.filename or output}: {error.strerror}; nothing was exported: make room or mend the file system, "
+            "then export again"
+        ) from error
 
 
 def _check(output: Path, input_data: Any) -> None:

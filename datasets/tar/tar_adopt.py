@@ -111,8 +111,10 @@ def _columns(path: Path, left_out: dict[str, int]) -> tuple[dict[str, NDArray[np
 def _members(path: Path, left_out: dict[str, int]) -> Iterator[_Member]:
     """Yield the members that belong to samples."""
     for entry in _entries(path):
+        if entry.isdir():
+            continue
         if not entry.isreg():
-            left_out["not a regular file"] = left_out.get("not a regular file", 0) + (not entry.isdir())
+            left_out["not a regular file"] = left_out.get("not a regular file", 0) + 1
             continue
         found = _MEMBER.fullmatch(entry.name)
         if entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
