@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoint.pt"), metavar="FILE")
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
     parser.add_argument("--max-steps", type=int, metavar="N", help="stop after so many steps, counted over all runs")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="append a line of JSON per step: loss and samples")
+    parser.add_argument("--step-log", type=Path, metavar="FILE", help="append a line of JSON per step: loss, samples")
     return parser.parse_args()
 
 
@@ -145,7 +145,7 @@ class Trainer:
         """Print the loss now and then; write each step's loss and samples to the log, if there is one."""
         if dist.get_rank() == 0 and self.step % 10 == 0:
             print(f"epoch {self.sampler.epoch} step {self.step}: loss {loss:.3f}", flush=True)
-        if self.arguments.log is None:
+        if self.arguments.step_log is None:
             return
         numbers = numbers.to(self.device)
         parts = [torch.empty_like(numbers) for _ in range(dist.get_world_size())]
@@ -153,7 +153,7 @@ class Trainer:
         if dist.get_rank() == 0:
             samples = sorted(torch.cat(parts).tolist())
             line = {"epoch": self.sampler.epoch, "step": self.step, "loss": loss, "samples": samples}
-            with self.arguments.log.open("a") as file:
+            with self.arguments.step_log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
 
