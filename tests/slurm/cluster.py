@@ -84,6 +84,23 @@ class Cluster:
             timeout=timeout,
         )
 
+    def submit(self, *command: str | Path, **variables: str) -> str:
+        """Run a command that submits a job, and return the job's number."""
+        done = self.run(*command, **variables)
+        if done.returncode:
+            raise RuntimeError(f"{done.stderr}\n{self.logs()}")
+        return done.stdout.strip()
+
+    def ended(self, job: str) -> str:
+        """Wait until a job has ended, and return what SLURM tells of it; ``sbatch --wait`` asks every 30 s only."""
+
+        def shown() -> str:
+            return self.run("scontrol", "show", "job", job).stdout
+
+        going = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
+        wait_until(lambda: not any(f"JobState={s}" in shown() for s in going), f"job {job} does not end", shown)
+        return shown()
+
     def logs(self) -> str:
         """The last lines of every daemon's log."""
         logs = sorted(self.folder.rglob("*.log"))
@@ -103,11 +120,11 @@ def running_cluster() -> Iterator[Cluster]:
         _write_config(folder)
         stack.callback(_kill_job_steps, cluster)
         stack.enter_context(_daemon(cluster, "munged", *_munge_options(folder), user="munge"))
-        _wait_until((folder / "munge" / "socket").exists, cluster, "munge has no socket")
+        wait_until((folder / "munge" / "socket").exists, "munge has no socket", cluster.logs)
         stack.enter_context(_daemon(cluster, "slurmctld", "-D", "-c"))
         for node in NODES:
             stack.enter_context(_daemon(cluster, "slurmd", "-D", "-N", node))
-        _wait_until(lambda: _idle_nodes(cluster) == 2, cluster, "the nodes do not become idle")
+        wait_until(lambda: _idle_nodes(cluster) == 2, "the nodes do not become idle", cluster.logs)
         yield cluster
 
 
@@ -173,9 +190,10 @@ def _kill_job_steps(cluster: Cluster) -> None:
             os.kill(int(proc.name), 9)
 
 
-def _wait_until(condition: Callable[[], bool], cluster: Cluster, problem: str) -> None:
-    deadline = time.monotonic() + 60
+def wait_until(condition: Callable[[], bool], problem: str, logs: Callable[[], str]) -> None:
+    """Return once `condition` holds; raise after two minutes."""
+    deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{problem}:\n{cluster.logs()}")
+            raise RuntimeError(f"{problem}:\n{logs()}")
         time.sleep(0.1)

@@ -2,8 +2,6 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from datasets.base.errors import IncompleteDatasetError
 from datasets.base.formats import open_reader
 from datasets.parquet.parquet_converter import ParquetConverter
 from tests.conformance.tools import hashes
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "imagenet1k" / "convert.sbatch"
@@ -53,12 +51,11 @@ def test_the_script_submits_itself_to_the_account_and_partition_at_its_top(
     cluster: Cluster, photos: Path, tmp_path: Path
 ) -> None:
     variables = settings(photos, tmp_path / "out") | {"ACCOUNT": "group7", "PARTITION": "test"}
-    options = ("--wait", "--parsable", "--nodes=1", "--ntasks-per-node=2", f"--chdir={tmp_path}")
-    done = cluster.run("bash", SCRIPT, *options, **variables)
-    assert done.returncode == 0, f"{done.stderr}\n{log_of(tmp_path)}"
-    job = cluster.run("scontrol", "show", "job", done.stdout.strip()).stdout
-    assert "Account=group7" in job
-    assert "Partition=test" in job
+    options = ("--parsable", "--nodes=1", "--ntasks-per-node=2", f"--chdir={tmp_path}")
+    shown = cluster.ended(cluster.submit("bash", SCRIPT, *options, **variables))
+    assert "JobState=COMPLETED" in shown, log_of(tmp_path)
+    assert "Account=group7" in shown
+    assert "Partition=test" in shown
     assert hashes(tmp_path / "out") == wanted(photos, tmp_path / "alone")
 
 
@@ -66,10 +63,9 @@ def submit_slowly(cluster: Cluster, photos: Path, folder: Path) -> str:
     """Start a job with a shard per image, and return its number once some are written."""
     options = ("--parsable", "--nodes=2", "--ntasks-per-node=1", f"--chdir={folder}")
     variables = settings(slowed(photos, folder), folder / "out", per_file=1)
-    done = cluster.run("sbatch", *options, SCRIPT, **variables)
-    assert done.returncode == 0, done.stderr
-    wait_for(lambda: len(list((folder / "out").glob("metadata/.train.part-*[0-9]"))) >= 4)
-    return done.stdout.strip()
+    job = cluster.submit("sbatch", *options, SCRIPT, **variables)
+    wait_until(lambda: len(list((folder / "out").glob("metadata/.train.part-*[0-9]"))) >= 4, "no shard", cluster.logs)
+    return job
 
 
 def slowed(photos: Path, folder: Path) -> Path:
@@ -82,23 +78,6 @@ def slowed(photos: Path, folder: Path) -> Path:
     return many
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "what the test waits for does not happen"
-        time.sleep(0.02)
-
-
-def wait_until_ended(cluster: Cluster, job: str) -> str:
-    """Return the job's state and exit code as SLURM tells it."""
-
-    def shown() -> str:
-        return cluster.run("scontrol", "show", "job", job).stdout
-
-    wait_for(lambda: "JobState=RUNNING" not in shown() and "JobState=COMPLETING" not in shown())
-    return shown()
-
-
 @pytest.mark.parametrize("how", ["step killed", "job killed", "preempted"])
 def test_a_stopped_job_leaves_nothing_that_opens_and_another_world_goes_on(
     cluster: Cluster, photos: Path, tmp_path: Path, how: str
@@ -107,8 +86,7 @@ def test_a_stopped_job_leaves_nothing_that_opens_and_another_world_goes_on(
     target = {"step killed": f"{job}.0", "job killed": job, "preempted": f"{job}.0"}[how]
     signal = "USR1" if how == "preempted" else "KILL"
     assert cluster.run("scancel", f"--signal={signal}", target).returncode == 0
-    state = wait_until_ended(cluster, job)
-    assert "JobState=COMPLETED" not in state
+    assert "JobState=COMPLETED" not in cluster.ended(job)
     output = tmp_path / "out"
     with pytest.raises(IncompleteDatasetError, match="not finished"):
         open_reader(output)
@@ -117,9 +95,9 @@ def test_a_stopped_job_leaves_nothing_that_opens_and_another_world_goes_on(
     if how == "preempted":
         assert "stopped by SIGUSR1: run the same command again" in log_of(tmp_path)
     kept = {path: path.stat().st_ino for path in (output / "data").glob("*.parquet")}
-    again = ("--wait", "--nodes=1", "--ntasks-per-node=3", f"--chdir={tmp_path}")
-    done = cluster.run("sbatch", *again, SCRIPT, **settings(tmp_path / "many", output, per_file=1))
-    assert done.returncode == 0, log_of(tmp_path)
+    again = ("--parsable", "--nodes=1", "--ntasks-per-node=3", f"--chdir={tmp_path}")
+    job = cluster.submit("sbatch", *again, SCRIPT, **settings(tmp_path / "many", output, per_file=1))
+    assert "JobState=COMPLETED" in cluster.ended(job), log_of(tmp_path)
     assert len(open_reader(output)) == 480
     unchanged = [path for path, inode in kept.items() if path.stat().st_ino == inode]
     assert len(unchanged) >= len(kept) - 2

@@ -24,12 +24,12 @@ def data(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(cluster: Cluster, data: Path, folder: Path, nodes: int, tasks: int, steps: int = STEPS) -> list[Any]:
     """Submit the script, wait for it, and return the lines of its log."""
-    options = f"--batch-size 8 --image-size 32 --num-workers 0 --learning-rate 0.02 --epochs 3 --max-steps {steps}"
+    options = f"--batch-size 24 --image-size 32 --num-workers 0 --learning-rate 0.002 --epochs 6 --max-steps {steps}"
     variables = {
         "DATA": str(data),
         "CHECKPOINT": str(folder / "checkpoint.pt"),
         "GPUS_PER_NODE": "",
-        "TRAIN_OPTIONS": f"{options} --log {folder / 'steps.jsonl'}",
+        "TRAIN_OPTIONS": f"{options} --step-log {folder / 'steps.jsonl'}",
         "PYTHON": sys.executable,
         "REPO": str(ROOT),
         "PYTHONPATH": str(ROOT),
@@ -37,9 +37,9 @@ def train(cluster: Cluster, data: Path, folder: Path, nodes: int, tasks: int, st
         "CUDA_VISIBLE_DEVICES": "",
     }
     size = (f"--nodes={nodes}", f"--ntasks-per-node={tasks}", f"--chdir={folder}")
-    done = cluster.run("sbatch", "--wait", *size, SCRIPT, **variables)
+    job = cluster.submit("sbatch", "--parsable", *size, SCRIPT, **variables)
     logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
-    assert done.returncode == 0, f"{done.stderr}\n{logs}"
+    assert "JobState=COMPLETED" in cluster.ended(job), logs
     return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
 
 
