@@ -131,3 +131,42 @@ def test_wrong_arguments_say_what_is_allowed() -> None:
     state = GlobalSampler(range(3), seed=1).state_dict()
     with pytest.raises(ConfigError, match="seed=1"):
         GlobalSampler(range(3), seed=2).load_state_dict(state)
+
+
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_stopped_at_every_tenth_batch_by_another_world_each_time_three_epochs_are_whole(
+    shuffle: str, world: int
+) -> None:
+    def steps(samplers: list[GlobalSampler]) -> list[list[int]]:
+        """The global batches of two samples per rank."""
+        parts = [list(BatchSampler(s, 2, drop_last=False)) for s in samplers]
+        longest = max(map(len, parts))
+        return [[i for part in parts if step < len(part) for i in part[step]] for step in range(longest)]
+
+    for epoch in range(3):
+        undisturbed, seen, state, worlds = ranks_of(1, shuffle=shuffle)[0], list[int](), None, [world, 5, 1, 4]
+        undisturbed.set_epoch(epoch)
+        for number in range(100):
+            samplers = ranks_of(worlds[number % 4], shuffle=shuffle)
+            for sampler in samplers:
+                sampler.load_state_dict(state) if state else sampler.set_epoch(epoch)
+            batches = steps(samplers)
+            seen += [i for batch in batches[:10] for i in batch]
+            state = samplers[0].state_dict(consumed=20)  # 10 batches of 2
+            if len(batches) <= 10:
+                break
+        assert len(seen) == 100
+        assert sorted(seen) == list(range(100))
+        assert sorted(seen) == sorted(undisturbed)
+
+
+def test_consumed_counts_from_where_a_resumed_epoch_began_though_the_loader_has_read_to_its_end() -> None:
+    (sampler,) = ranks_of(1)
+    order = list(sampler)
+    sampler.load_state_dict({"epoch": 0, "position": 60, "seed": 3, "num_samples": 100})
+    assert list(sampler) == order[60:]  # a loader that reads ahead has drawn everything by now
+    state = sampler.state_dict(consumed=10)
+    assert state["position"] == 70
+    sampler.load_state_dict(state)
+    assert list(sampler) == order[70:]

@@ -2,6 +2,9 @@
 
 import io
 import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -180,3 +183,45 @@ def test_a_compressed_tar_and_a_broken_one_say_what_to_do(folder: Path, tmp_path
     os.truncate(plain, plain.stat().st_size // 2)
     with pytest.raises(ValueError, match="bytes"):
         [source[i] for i in range(len(source))]
+
+
+CONVERT_IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from datasets.parquet.parquet_converter import ParquetConverter
+
+def convert(archive, output):
+    ParquetConverter(archive, output, images_per_file=1000, batch_size=10, num_workers=0).convert()
+
+convert(sys.argv[1], Path(sys.argv[3], "first"))  # once, so that everything is imported
+used = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 2**26, used + 2**26))
+convert(sys.argv[2], Path(sys.argv[3], "second"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit on memory is set as on Linux")
+def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
+    """An archive of 240 MB in 64 MiB more than one of 2 MB takes."""
+    large = np.random.default_rng(0).integers(0, 256, (320, 250, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(large).save(file, "PNG")
+    for name, count in (("small.tar", 8), ("large.tar", 1000)):
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for number in range(count):
+                entry = tarfile.TarInfo(f"class-{number % 7}/{number:04d}.png")
+                entry.size = len(file.getvalue())
+                archive.addfile(entry, io.BytesIO(file.getvalue()))
+    assert (tmp_path / "large.tar").stat().st_size > 230_000_000
+    paths = [str(tmp_path / name) for name in ("small.tar", "large.tar", "out")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", CONVERT_IN_LITTLE_MEMORY, *paths],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_manifest(SplitPaths(tmp_path / "out" / "second", "train")).num_samples == 1000
+    shutil.rmtree(tmp_path)

@@ -68,7 +68,9 @@ class GlobalSampler(Sampler[int]):
     seed : int
         Of the permutation, together with the epoch.
     block_size, window : int
-        Of `block_order`, in samples.
+        Of `block_order`, in samples. Where samples lie class by class, as conversions of
+        folders leave them, a window mixes few classes: of ImageNet's 1,000 a batch of 256
+        has 37 on average with a window of 8,192, 155 with 65,536 and 226 with a full shuffle.
     uneven : {"keep", "pad", "drop"}
         When the ranks do not divide the samples: some ranks get one more (exact
         coverage), samples are repeated, or the last ones are left out. With

@@ -71,7 +71,7 @@ class Trainer:
         network = resnet18(num_classes=len(self.reader.classes)).to(self.device)
         self.network = DistributedDataParallel(network)
         self.optimizer = torch.optim.SGD(network.parameters(), arguments.learning_rate, 0.9, weight_decay=1e-4)
-        self.sampler = GlobalSampler(self.reader, shuffle="block", uneven="drop", seed=0, dist=True)
+        self.sampler = GlobalSampler(self.reader, shuffle="block", window=65_536, uneven="drop", dist=True)
         if arguments.checkpoint.exists():
             self.load()
 
