@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets.base.commit import SplitPaths, make_folders, split_lock, write_file
+from datasets.base.commit import SplitPaths, make_folders, split_lock, storage_errors, write_file
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
 from datasets.base.fields import Field, check_fields
@@ -15,7 +15,7 @@ from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_whole
 from datasets.base.pipeline import Batch
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
-from datasets.base.publish import finished, publish_when_complete, staging_paths
+from datasets.base.publish import finished, publish_when_complete, rank_path, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -164,11 +164,11 @@ class Converter(ABC):
         """
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
-        with split_lock(self.paths, self.rank, self.world):
+        with storage_errors(self.paths.root), split_lock(self.paths, self.rank, self.world):
             target = self._target(plan)
             if not finished(target, plan, moving=target != self.paths):
                 self._write(target, plan)
-            return publish_when_complete(self.paths, target, plan, self.wait, self.wait_timeout)
+            return publish_when_complete(self.paths, target, plan, self.world, self.wait, self.wait_timeout)
 
     def _write(self, target: SplitPaths, plan: Plan) -> None:
         """Agree with the other ranks on the plan, and write this rank's shards."""
@@ -176,6 +176,8 @@ class Converter(ABC):
         if self.rank == 0 and self.world > 1:
             self._publish_listing(target, plan)
         agree_on_plan(target, plan, self.rank, self.wait_timeout)
+        if target != self.paths and self.world > 1:
+            rank_path(target, self.rank).touch()
         try:
             write_shards(self._writer(target, plan), self.rank, self.world)
         except StorageError:

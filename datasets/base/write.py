@@ -134,6 +134,16 @@ def _write_shard(
     return lambda: _commit_shard(writer, shard, path, log)
 
 
+def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
+    """Make a written shard final, or leave nothing of it."""
+    try:
+        with storage_errors(path):
+            _check_and_publish(writer, shard, path, log)
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+
+
 def _batches(
     writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Progress
 ) -> Iterator[Batch]:
@@ -165,7 +175,7 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
         raise InputError(f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped")
 
 
-def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
+def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
     """Index a written shard, check it against what went in, and make it final."""
     fields = log.fields
     stored = [f for f in fields if not f.is_scalar]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import h5py
 
@@ -60,8 +60,7 @@ class HDF5Converter(ConverterFixedSize):
 
     @contextmanager
     def _init_arrays(self, path: Path, num_samples: int, fields: tuple[Field, ...]) -> Iterator[dict[str, Any]]:
-        # Forked workers inherit the open file, and with it HDF5's lock, which would outlive our closing it.
-        with h5py.File(path, "w", libver=("earliest", "v110"), locking=False) as file:
+        with _Disk(path) as disk, h5py.File(disk, "w", libver=("earliest", "v110")) as file:
             file.attrs["format_version"] = 1
             yield {f.name: self._create(file, num_samples, f) for f in fields}
 
@@ -79,3 +78,66 @@ class HDF5Converter(ConverterFixedSize):
             dataset.attrs["layout"] = f"N{field.layout}"
             dataset.attrs["mode"] = field.mode or ""
         return dataset
+
+
+class _Disk:
+    """The file that HDF5 writes to, by way of Python.
+
+    HDF5 ends the process, at its exit at the latest, when a write or the closing
+    of a file has failed. So the first error of the file system is kept, HDF5 is
+    told that all went well, and the error is raised once HDF5 is done. This also
+    keeps HDF5's lock away, which forked workers would inherit and hold.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: Any = path.open("wb+", buffering=0)
+        self._error: OSError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, unless an earlier write has failed."""
+        rest = memoryview(data)
+        try:
+            while rest and self._error is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Set the length of the file."""
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; what could not be written is zeros."""
+        count: int = self._file.readinto(buffer)
+        return count
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; by this method h5py knows a file."""
+        data: bytes = self._file.read(size)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place in the file."""
+        place: int = self._file.seek(offset, whence)
+        return place
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        place: int = self._file.tell()
+        return place
+
+    def flush(self) -> None:
+        """Do nothing; nothing is buffered."""
