@@ -256,6 +256,19 @@ def test_a_rank_that_comes_late_finds_the_published_split(photos: Path, tmp_path
     assert manifest == ranks[2].convert() == ParquetConverter(photos, tmp_path, rank=3, **options).convert()
 
 
+def test_a_split_is_replaced_once_all_ranks_have_come(photos: Path, wanted: Any, tmp_path: Path) -> None:
+    """Also those without a shard of their own."""
+    ParquetConverter(photos, tmp_path, 12, num_workers=0).convert()
+    options: dict[str, Any] = {"images_per_file": 24, "num_workers": 0, "num_replicas": 4, "overwrite": True}
+    for rank in range(2):
+        assert ParquetConverter(photos, tmp_path, rank=rank, wait=False, **options).convert() is None
+    with pytest.raises(IncompleteDatasetError, match=r"ranks 3 have not come in 0 s.*shardwright finalize"):
+        ParquetConverter(photos, tmp_path, rank=2, wait_timeout=0.2, **options).convert()
+    assert len(open_reader(tmp_path).manifest.shards) == 4  # still the old one
+    assert ParquetConverter(photos, tmp_path, rank=3, **options).convert() is not None
+    assert hashes(tmp_path) == wanted(24)
+
+
 def test_only_rank_0_lists_the_input(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"images_per_file": 12, "num_workers": 0, "num_replicas": 2, "wait_timeout": 5}
     rank_0 = ParquetConverter(photos, tmp_path / "out", rank=0, wait=False, **options)

@@ -26,6 +26,7 @@ __all__ = [
     "finished",
     "load_manifest",
     "publish_when_complete",
+    "rank_path",
     "split_names",
     "staging_paths",
 ]
@@ -104,7 +105,7 @@ def check_split_files(paths: SplitPaths, manifest: Manifest) -> None:
 
 
 def publish_when_complete(
-    paths: SplitPaths, target: SplitPaths, plan: Plan, wait: bool, timeout: float
+    paths: SplitPaths, target: SplitPaths, plan: Plan, world: int, wait: bool, timeout: float
 ) -> Manifest | None:
     """Publish the split if all shards are there; else wait for the rank that will.
 
@@ -115,6 +116,9 @@ def publish_when_complete(
     paths, target : SplitPaths
         Where the split will be, and where its shards are written.
     plan : Plan
+    world : int
+        Number of ranks. A split that is replaced is so once all of them have come: a late
+        one would take the new split for the old one, and wait for the others for ever.
     wait : bool
         Whether to wait at all.
     timeout : float
@@ -125,19 +129,25 @@ def publish_when_complete(
     IncompleteDatasetError
         If no shard was added for that time; the message names the missing ones.
     """
-    since, last = time.monotonic(), -1
+    since, last = time.monotonic(), (-1, -1)
     while True:
         if _swapped(paths, target):
             return load_manifest(paths)
         missing = _missing_shards(target, plan)
-        if not missing:
+        absent = [] if missing or target == paths else _absent_ranks(target, world)
+        if not missing and not absent:
             with contextlib.suppress(LockedError):  # another rank publishes just now
                 return _publish(paths, target, plan)
         elif not wait:
             return None
-        if len(missing) != last:
-            since, last = time.monotonic(), len(missing)
+        if (len(missing), len(absent)) != last:
+            since, last = time.monotonic(), (len(missing), len(absent))
         waited = time.monotonic() - since
+        if waited > timeout and absent:
+            raise IncompleteDatasetError(
+                f"{paths.root}: all shards of split {paths.split!r} are written, but ranks {_shown(absent)} have not "
+                f"come in {waited:.0f} s; run it again, or: shardwright finalize {paths.root} --split {paths.split}"
+            )
         if waited > timeout:
             raise IncompleteDatasetError(_stalled(paths, missing, waited))
         time.sleep(pause(waited))
@@ -158,11 +168,29 @@ def _missing_shards(paths: SplitPaths, plan: Plan) -> list[int]:
     return [k for k in range(plan.num_shards) if paths.part(k).name not in names]
 
 
+def rank_path(paths: SplitPaths, rank: int) -> Path:
+    """Return the file that says that a rank has come, where a split is written that replaces another."""
+    return paths.metadata / f".{paths.split}.rank-{rank}"
+
+
+def _absent_ranks(target: SplitPaths, world: int) -> list[int]:
+    try:
+        names = set(os.listdir(target.metadata))
+    except FileNotFoundError:  # swapped in just now
+        return []
+    if world == 1 or target.manifest.name in names:
+        return []
+    return [rank for rank in range(world) if rank_path(target, rank).name not in names]
+
+
+def _shown(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
+
+
 def _stalled(paths: SplitPaths, missing: list[int], waited: float | None = None) -> str:
     since = "" if waited is None else f", and none was added in {waited:.0f} s: have other ranks ended?"
-    shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
     return (
-        f"{paths.root}: split {paths.split!r} lacks {len(missing)} shards: {shown}{since}; "
+        f"{paths.root}: split {paths.split!r} lacks {len(missing)} shards: {_shown(missing)}{since}; "
         "run the conversion again (any number of ranks) to write them"
     )
 
@@ -258,6 +286,8 @@ def clean_up(paths: SplitPaths) -> None:
     for folder in paths.data.glob(f".{paths.split}-*.tmp"):
         shutil.rmtree(folder, ignore_errors=True)
     for path in paths.metadata.glob(f".{paths.split}.*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in paths.metadata.glob(f".{paths.split}.rank-*"):
         path.unlink(missing_ok=True)
     listing_path(paths).unlink(missing_ok=True)
     paths.plan.unlink(missing_ok=True)
