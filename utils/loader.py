@@ -50,8 +50,9 @@ class ThreadedLoader:
     num_threads : int, optional
         Threads that make batches; 0: the caller's own. By default the CPUs of this process,
         at most 8.
-    prefetch : int
-        Batches to have ready or in the making beyond the current one.
+    prefetch : int, optional
+        Batches to have ready or in the making beyond the current one. By default 2, and 1
+        where nothing is decoded: then more of them only fall out of the processor's cache.
     pin_memory : bool, optional
         Whether batches lie in page-locked memory. By default: if there is a GPU.
     generator : torch.Generator, optional
@@ -90,7 +91,7 @@ class ThreadedLoader:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         pin_memory: bool | None = None,
         drop_last: bool = False,
-        prefetch: int = 2,
+        prefetch: int | None = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
         device: torch.device | str | None = None,
@@ -98,13 +99,13 @@ class ThreadedLoader:
         if isinstance(dataset, IterableDataset):
             raise ConfigError(f"{type(dataset).__name__} is iterable only: a map-style dataset is needed")
         self.num_threads = check_whole("num_threads", default_threads() if num_threads is None else num_threads, 0)
-        self.prefetch = check_whole("prefetch", prefetch, 1)
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.device = None if device is None else torch.device(device)
         self.seed = _drawn(generator) if seed is None else seed
         self._order = Order(len(dataset), batch_size, shuffle, sampler, batch_sampler, drop_last, self.seed)
         self._work = choose_work(dataset, transform, collate_fn, self.pin_memory)
+        self.prefetch = check_whole("prefetch", self._work.ahead if prefetch is None else prefetch, 1)
         self._epoch, self._skip = 0, 0
         self._running: _Batches | None = None
 

@@ -24,9 +24,13 @@ class Slot:
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, give_back: Callable[["Slot"], None] | None) -> None:
         # Page-locked memory comes from torch's own cache, which also waits for running copies to a GPU.
-        self.tensor = torch.empty(tuple(shape), dtype=dtype, pin_memory=give_back is None)
         self._give_back = give_back
-        self._bytes: NDArray[np.uint8] = self.tensor.view(-1).view(torch.uint8).numpy()
+        if give_back is None:
+            self.tensor = torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+            return
+        # NumPy asks the system for huge pages, torch does not; copies into them are faster.
+        self._bytes = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+        self.tensor = torch.from_numpy(self._bytes).view(dtype).view(tuple(shape))
 
     def hand_out(self, count: int) -> Tensor:
         """Return the first `count` rows as a tensor; the slot is free again when its memory is unused.

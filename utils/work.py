@@ -40,9 +40,12 @@ class Work(ABC):
     ----------
     part_size : int
         Samples that one thread takes at a time.
+    ahead : int
+        Batches that are well made ahead of the one in use.
     """
 
     part_size: int = 16
+    ahead: int = 2
 
     @abstractmethod
     def begin(self, count: int) -> Any:
@@ -95,7 +98,8 @@ class ReaderWork(Work):
             for f in reader.fields
         ]
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
-            self.part_size = 256  # nothing to compute: the fewer calls the better
+            # Nothing to compute: the fewer calls the better, and the fewer buffers.
+            self.part_size, self.ahead = 256, 1
 
     def begin(self, count: int) -> list[Any]:
         """Return one store per column."""

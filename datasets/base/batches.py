@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, StorageError
 from datasets.base.fields import Field
+from datasets.base.mapped_files import MappedFiles
 from datasets.base.storage import MAX_BUFFERS, read_into
 from datasets.base.values import decompress
 
@@ -63,7 +65,12 @@ def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[
         where = wanted.reader.dataset_path
         raise CorruptShardError(f"{where}: the index gives field {f.name!r} another length than {size}")
     rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(b"")
-    _fill(wanted, f, [rows[i * size : (i + 1) * size] for i in range(len(wanted.positions))])
+    views = [rows[i * size : (i + 1) * size] for i in range(len(wanted.positions))]
+    if wanted.reader._maps is None:
+        _read(wanted, f, views)
+    elif out.nbytes:
+        _copy(wanted, f, wanted.reader._maps, out)
+    _check(wanted, f, views)
     return out
 
 
@@ -72,7 +79,8 @@ def _read_packed(wanted: _Wanted, f: Field, out: NDArray[Any] | None = None) -> 
     # np.empty takes fresh pages as they are; a bytearray would be zeroed first.
     buffer = memoryview((np.empty(ends[-1], np.uint8) if out is None or out.size < ends[-1] else out).data)
     views = [buffer[a:b] for a, b in pairwise(ends)]
-    _fill(wanted, f, views)
+    _read(wanted, f, views)
+    _check(wanted, f, views)
     return views
 
 
@@ -84,17 +92,26 @@ def _inflated(f: Field, values: list[memoryview], out: NDArray[Any] | None) -> N
     return out
 
 
-def _fill(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
-    """Read one stored value into each view, and check it where the reader asks for that."""
-    if not views:
-        return
+def _read(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
+    """Read one stored value into each view."""
+    if views:
+        for shard, runs in _by_shard(wanted, f, views):
+            path, size = wanted.reader._shard_file(f.name, shard)
+            _read_runs(wanted.reader, path, size, runs)
+
+
+def _copy(wanted: _Wanted, f: Field, maps: MappedFiles, out: NDArray[Any]) -> None:
+    """Copy all values out of mapped files, in one call that does not hold Python's lock."""
+    size, shards = f.nbytes, wanted.shards.tolist()
+    files = {shard: maps.get(*wanted.reader._shard_file(f.name, shard)) for shard in set(shards)}
+    places = zip(shards, wanted.column(f"{f.name}_offset").tolist(), strict=True)
+    values = [torch.from_numpy(files[shard][start : start + size]) for shard, start in places]
+    torch.cat(values, out=torch.from_numpy(out.reshape(-1).view(np.uint8)))
+
+
+def _check(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
+    """Compare values with their hashes, where the reader asks for that."""
     reader = wanted.reader
-    for shard, runs in _by_shard(wanted, f, views):
-        path, size = reader._shard_file(f.name, shard)
-        if reader._maps is not None and f.is_fixed:
-            _copy_runs(reader._maps.get(path, size), runs)
-        else:
-            _read_runs(reader, path, size, runs)
     if reader.check or (reader.check is None and not f.is_fixed):
         hashes = wanted.column(f"{f.name}_xxh3").tolist()
         for row, view in enumerate(views):
@@ -102,7 +119,7 @@ def _fill(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
                 raise _damaged(reader, f, int(wanted.positions[row]), int(wanted.shards[row]))
 
 
-# Values that lie end to end in a file: offset, bytes together, and where each goes.
+# Values that lie end to end in a file: where they begin, their bytes, and where they go.
 _Run = tuple[int, int, list[memoryview]]
 
 
@@ -139,15 +156,6 @@ def _read_runs(reader: "Reader", path: Path, size: int, runs: list[_Run]) -> Non
             if attempt == 2:
                 raise
             reader._files.drop(path)  # a handle may go stale when a server replaces the file
-
-
-def _copy_runs(data: NDArray[np.uint8], runs: list[_Run]) -> None:
-    for offset, _, views in runs:
-        start = offset
-        for view in views:
-            stop = start + len(view)
-            np.copyto(np.frombuffer(view, np.uint8), data[start:stop])  # without Python's lock, unlike view[:] =
-            start = stop
 
 
 def _damaged(reader: "Reader", f: Field, position: int, shard: int) -> CorruptShardError:

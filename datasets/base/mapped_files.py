@@ -45,6 +45,7 @@ class MappedFiles:
         data = self._maps.get(path)
         if data is None:
             with self._lock, self._files.open(path, size) as fd:
-                data = np.frombuffer(mmap.mmap(fd, size, access=mmap.ACCESS_READ), np.uint8)
+                # A private map: torch wants memory that may be written, and no write would reach the file.
+                data = np.frombuffer(mmap.mmap(fd, size, access=mmap.ACCESS_COPY), np.uint8)
                 self._maps[path] = data
         return data

@@ -114,8 +114,9 @@ class FileCache:
 
     def __del__(self) -> None:
         # At interpreter exit the module's globals may be gone already.
-        with contextlib.suppress(Exception):
-            self.close()
+        if contextlib is not None:
+            with contextlib.suppress(Exception):
+                self.close()
 
     def __len__(self) -> int:
         return len(self._handles)
