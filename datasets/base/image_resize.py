@@ -28,7 +28,7 @@ def resize(array: Array, size: Sequence[int], nearest: bool = False) -> Array:
         Height and width, in pixels.
     nearest : bool
         Take the nearest pixel, for masks: exactly Pillow's ``NEAREST``, and no new values
-        appear. Otherwise bilinear with antialias, within one gray level of Pillow's
+        appear. Otherwise bilinear with antialias, within two gray levels of Pillow's
         ``BILINEAR`` with uint8.
 
     Returns
