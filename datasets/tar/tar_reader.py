@@ -1,5 +1,6 @@
 """Read splits of tar files."""
 
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from datasets.base.storage import mapped
 __all__ = ["TarReader", "field_of", "members"]
 
 BLOCK = 512
+_HEADER = struct.Struct("100s24x11s21x1s100x6s")  # name, size, kind of file, magic
 
 
 class TarReader(Reader):
@@ -58,12 +60,15 @@ def members(path: Path) -> Iterator[tuple[str, int, int]]:
     """
     with mapped(path) as data:
         position = 0
-        while any(header := bytes(data[position : position + BLOCK])):
-            if header[257:263] != b"ustar\0" or header[156:157] != b"0" or len(header) < BLOCK:
+        while position + BLOCK <= len(data) and data[position]:
+            name, size, kind, magic = _HEADER.unpack_from(data, position)
+            if magic != b"ustar\0" or kind != b"0":
                 raise CorruptShardError(f"{path}: no USTAR header of a file at byte {position}")
-            length = int(header[124:135], 8)
-            yield header[:100].rstrip(b"\0").decode("ascii"), position + BLOCK, length
+            length = int(size, 8)
+            yield name.rstrip(b"\0").decode("ascii"), position + BLOCK, length
             position += BLOCK + -(-length // BLOCK) * BLOCK
+        if position + BLOCK > len(data):
+            raise CorruptShardError(f"{path}: ends at byte {len(data)} without the zeros that end a tar")
 
 
 def field_of(name: str, fields: tuple[Field, ...]) -> Field:
