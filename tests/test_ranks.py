@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch.distributed
 
-from datasets.base.commit import SplitPaths
+from datasets.base.commit import SplitPaths, split_lock
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import DistributedError, IncompleteDatasetError, LockedError, PlanMismatchError
 from datasets.base.formats import open_reader
@@ -235,16 +235,16 @@ def test_a_preempted_conversion_ends_with_an_error_and_goes_on(
     assert hashes(output) == wanted(2)
 
 
-def test_a_second_process_with_the_same_rank_is_kept_out(photos: Path, wanted: Any, tmp_path: Path) -> None:
+def test_a_second_process_with_the_same_rank_is_kept_out(photos: Path, tmp_path: Path) -> None:
     """Fault 84; and 87: a job of another number of ranks."""
-    output = tmp_path / "out"
-    first = start_slow(photos, output, 1)[0]
-    for rank, world, message in ((0, 1, "two processes of the job are rank 0"), (1, 2, "is writing this split")):
-        converter = ParquetConverter(photos, output, 2, rank=rank, num_replicas=world, wait_timeout=30)
-        with pytest.raises(LockedError, match=message):
-            converter.convert()
-    end(first)
-    assert hashes(output) == wanted(2)
+    with split_lock(SplitPaths(tmp_path, "train"), 0, 1):
+        for rank, world, message in ((0, 1, "two processes of the job are rank 0"), (0, 2, "is writing this split")):
+            with pytest.raises(LockedError, match=message):
+                ParquetConverter(photos, tmp_path, 2, rank=rank, num_replicas=world, wait_timeout=1).convert()
+        data = [(picture(n), n) for n in range(3)]
+        with pytest.raises(LockedError, match=r"lock-0 is held: process \d+ on .* is writing this split"):
+            ParquetConverter(data, tmp_path, 2, num_workers=0, rank=1, num_replicas=2, wait_timeout=1).convert()
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_a_rank_that_comes_late_finds_the_published_split(photos: Path, tmp_path: Path) -> None:
