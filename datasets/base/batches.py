@@ -64,7 +64,7 @@ def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[
     if (wanted.records[f"{f.name}_length"] != size).any():
         where = wanted.reader.dataset_path
         raise CorruptShardError(f"{where}: the index gives field {f.name!r} another length than {size}")
-    rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(b"")
+    rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(bytearray())
     views = [rows[i * size : (i + 1) * size] for i in range(len(wanted.positions))]
     if wanted.reader._maps is None:
         _read(wanted, f, views)

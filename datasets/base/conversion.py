@@ -15,7 +15,7 @@ from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_whole
 from datasets.base.pipeline import Batch
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
-from datasets.base.publish import finished, publish_when_complete, rank_path, staging_paths
+from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -195,8 +195,7 @@ class Converter(ABC):
         if not self.overwrite:
             return self.paths
         staging = staging_paths(self.paths)
-        begun = Plan.read(staging.plan)
-        if self.rank == 0 and begun is not None and begun != plan:
+        if self.rank == 0 and staging.root.exists() and not begun_by(staging, plan):
             shutil.rmtree(staging.root)
         return staging
 

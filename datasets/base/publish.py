@@ -21,6 +21,7 @@ from datasets.base.manifest import SPLIT_NAME, Manifest, StoredFile, canonical_j
 from datasets.base.plan import Plan, differences, listing_path, pause
 
 __all__ = [
+    "begun_by",
     "check_split_files",
     "finalize",
     "finished",
@@ -94,6 +95,16 @@ def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
     if not moving:
         check_split_files(paths, manifest)
     return True
+
+
+def begun_by(paths: SplitPaths, plan: Plan) -> bool:
+    """Whether a split that is written aside, finished or not, is of this plan."""
+    if not paths.manifest.exists():
+        return Plan.read(paths.plan) in (None, plan)
+    try:
+        return not differences(plan.published(), load_manifest(paths).plan)
+    except IncompleteDatasetError:  # damaged
+        return False
 
 
 def check_split_files(paths: SplitPaths, manifest: Manifest) -> None:

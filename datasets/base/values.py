@@ -92,8 +92,8 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
         return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
     if field.is_fixed:
         out = np.empty((len(values), *cast("tuple[int, ...]", field.shape)), dtype=field.dtype)
-        for row, value in zip(out, values, strict=True):
-            row[...] = _pixels(field, value) if field.is_image else _array(field, value)
+        for row, value in enumerate(values):
+            out[row] = _pixels(field, value) if field.is_image else _array(field, value)
         return out
     if field.is_image:
         encoded = [_image_bytes(field, v, encoding, quality) for v in values]
