@@ -4,6 +4,7 @@ import os
 import pickle
 import select
 import signal
+import traceback
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -22,13 +23,15 @@ class Child:
         self._file, to_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            code = 1
+            code, answer = 1, b""
             try:
                 answer = pickle.dumps(work())
+                code = 0
+            except BaseException:  # noqa: BLE001 - the parent shows it
+                answer = traceback.format_exc().encode()
+            finally:
                 while answer:
                     answer = answer[os.write(to_write, answer) :]
-                code = 0
-            finally:
                 os._exit(code)
         os.close(to_write)
 
@@ -61,7 +64,7 @@ class Child:
     def result(self) -> Any:
         """What the function returned."""
         code, answer = self.wait()
-        assert code == 0, f"the child ended with {code}"
+        assert code == 0, f"the child ended with {code}: {answer.decode()}"
         return pickle.loads(answer)
 
 
