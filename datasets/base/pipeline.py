@@ -6,6 +6,7 @@ sample travels as a `Failure` beside the good ones, so that the process that
 writes decides what becomes of it.
 """
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from datasets.base.images import EncodedImage
 from datasets.base.values import ByteColumn, Column
 from datasets.sources.source import Source
 
-__all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches"]
+__all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches", "worker_errors"]
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Column]]
 
@@ -205,6 +206,17 @@ def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_wo
             f"the input cannot be sent to worker processes ({error}); define its functions at the "
             "top of a module, or pass num_workers=0"
         ) from error
+
+
+
+@contextlib.contextmanager
+def worker_errors() -> Iterator[None]:
+    """Turn the death of a worker process into an error that says how to go on.
+
+    PyTorch raises it from a signal handler, so at any place while a loader is alive.
+    """
+    try:
+        yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
