@@ -103,7 +103,7 @@ def read_checked(store: Store, split: Path) -> tuple[int, int]:
 
 
 def test_a_flipped_bit_in_a_shard_is_found(store: Store, split: Path):
-    """Fault 99. Checked reads give the right sample or an error; `verify` finds every bit, harmless or not."""
+    """Faults 99, 106. Checked reads give the right sample or an error; `verify` finds every bit, harmless or not."""
     found = 0
     for file in store.shards(split):
         whole = file.read_bytes()
@@ -254,6 +254,23 @@ def test_a_shard_that_is_replaced_under_a_reader_is_found(store: Store, split: P
             assert same_as_numbered([reader[number]], [number])
         except CorruptShardError:
             continue
+
+
+def test_a_reader_that_is_open_while_its_split_is_replaced(store: Store, tmp_path: Path):
+    """Fault 67: the old samples or an error, never a mixture."""
+    path = store.convert(numbered(COUNT), tmp_path / "out", images_per_file=3)
+    readers = [store.open(path, check=True), store.open(path, check=True)]
+    assert same_as_numbered([readers[0][0]], [0])
+    newer = [(picture(n + 100, size=(8, 12)), n + 100) for n in range(COUNT)]
+    store.convert(newer, tmp_path / "out", images_per_file=3, overwrite=True)
+    for reader in readers:
+        for number in range(COUNT):
+            try:
+                sample = reader[number]
+            except CorruptShardError:
+                continue
+            assert same_as_numbered([sample], [number])
+    assert store.open(path).targets.tolist() == [n + 100 for n in range(COUNT)]
 
 
 def test_reading_changes_nothing(store: Store, split: Path):
