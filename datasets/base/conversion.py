@@ -13,7 +13,7 @@ from datasets.base.errors import ConfigError, InputError, ShardwrightError, Stor
 from datasets.base.fields import Field, check_fields
 from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_whole
-from datasets.base.pipeline import Batch
+from datasets.base.pipeline import Batch, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
 from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
@@ -164,7 +164,7 @@ class Converter(ABC):
         """
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
-        with storage_errors(self.paths.root), split_lock(self.paths, self.rank, self.world):
+        with worker_errors(), storage_errors(self.paths.root), split_lock(self.paths, self.rank, self.world):
             target = self._target(plan)
             if not finished(target, plan, moving=target != self.paths):
                 self._write(target, plan)

@@ -18,7 +18,7 @@ from datasets.base.fields import Field
 from datasets.base.formats import get_format
 from datasets.base.index import Ranges, build_records, index_dtype
 from datasets.base.manifest import Shard
-from datasets.base.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches, worker_errors
+from datasets.base.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
 from datasets.base.plan import Plan
 from datasets.base.progress import Progress
 from datasets.base.storage import mapped
@@ -92,7 +92,7 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
     bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
     pending: Future[None] | None = None
-    with bar, worker_errors(), ThreadPoolExecutor(1) as pool:
+    with bar, ThreadPoolExecutor(1) as pool:
         for shard in todo:
             commit = _write_shard(writer, shard, batches, loaded, bar)
             if pending is not None:
