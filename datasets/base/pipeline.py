@@ -9,7 +9,7 @@ writes decides what becomes of it.
 import contextlib
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -189,7 +189,7 @@ class ShardBatches:
         return -(-len(self.samples(shard)) // self.batch_size)
 
 
-def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_workers: int) -> Iterator[Loaded]:
+def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_workers: int) -> Generator[Loaded]:
     """Read and pack `batches` of sample numbers, in order, in `num_workers` processes."""
     loader = DataLoader(
         _Samples(source),

@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
     bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
     pending: Future[None] | None = None
-    with bar, ThreadPoolExecutor(1) as pool:
+    # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
+    with bar, closing(loaded), ThreadPoolExecutor(1) as pool:
         for shard in todo:
             commit = _write_shard(writer, shard, batches, loaded, bar)
             if pending is not None:
