@@ -199,6 +199,8 @@ def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_wo
     )
     try:
         yield from loader
+    except (ConnectionError, EOFError) as error:  # its pipe is sometimes noticed first
+        raise _worker_died(error) from error
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         if "pickle" not in str(error).lower():
             raise
@@ -206,7 +208,6 @@ def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_wo
             f"the input cannot be sent to worker processes ({error}); define its functions at the "
             "top of a module, or pass num_workers=0"
         ) from error
-
 
 
 @contextlib.contextmanager
@@ -220,7 +221,11 @@ def worker_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise InputError(
-            f"a worker process died ({error}); when memory ran out use a smaller batch_size or fewer "
-            "num_workers, then run the same conversion again: it goes on from the last finished shard"
-        ) from error
+        raise _worker_died(error) from error
+
+
+def _worker_died(error: Exception) -> InputError:
+    return InputError(
+        f"a worker process died ({error}); when memory ran out use a smaller batch_size or fewer "
+        "num_workers, then run the same conversion again: it goes on from the last finished shard"
+    )
