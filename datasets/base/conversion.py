@@ -162,6 +162,8 @@ class Converter(ABC):
         StorageError
             If the disk fails or is full; run again when there is room.
         """
+        if self.on_error == "raise":
+            self.source.check()
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
         with worker_errors(), storage_errors(self.paths.root), split_lock(self.paths, self.rank, self.world):

@@ -161,6 +161,16 @@ class FileSource(Source):
         """Return the path of the file, relative to the root."""
         return printable(self._paths[index])
 
+    def check(self) -> None:
+        """Raise `InputError` if files are empty."""
+        empty = np.flatnonzero(self._sizes == 0)
+        if len(empty):
+            more = f", as are {len(empty) - 1} more files" if len(empty) > 1 else ""
+            raise InputError(
+                f"{self.name(int(empty[0]))}: the file is empty (0 bytes){more}; "
+                "mend or remove it, or pass on_error='skip'"
+            )
+
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, and an xxh3-128 over paths and sizes."""
         classes = None if self._classes is None else len(self._classes)

@@ -49,6 +49,12 @@ class Source(ABC):
         """Return what messages call the sample: a file's path, if it has one."""
         return f"sample {index}"
 
+    def check(self) -> None:  # noqa: B027  # most sources know nothing before they read
+        """Raise `InputError` for what is known to be wrong without reading a sample.
+
+        Called before anything is written, unless bad samples are to be skipped.
+        """
+
     def content(self) -> dict[str, Any]:
         """Return what the input is, as JSON values; part of the published manifest.
 
