@@ -240,12 +240,11 @@ def test_names_of_any_bytes_go_through(store: Store, tmp_path: Path):
         assert np.array_equal(np.asarray(image), np.asarray(picture(names.index(order[number]), size=(8, 12))))
 
 
-def test_an_empty_file_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    """Fault 4: the listing shows it, so nobody waits for the shard that it would be in."""
+@pytest.mark.parametrize("name", ["zero.jpg", "text.jpg", "page.jpg", "document.png", "zeros.png"])
+def test_what_begins_like_no_image_is_told_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    """Faults 4, 5: nobody waits for the shard that it would be in."""
     folder = make_folder(tmp_path / "images")
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    for path in files[-2:]:
-        path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"is empty \(0 bytes\), as are 1 more files; .*on_error='skip'"):
+    add(folder, name, BAD[name])
+    with pytest.raises(InputError, match=rf"^dog/005-{name}: .*on_error='skip'"):
         TarConverter(folder, tmp_path / "out", images_per_file=1, num_workers=0).convert()
     assert not (tmp_path / "out").exists()

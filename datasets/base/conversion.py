@@ -162,7 +162,7 @@ class Converter(ABC):
         StorageError
             If the disk fails or is full; run again when there is room.
         """
-        if self.on_error == "raise":
+        if self.on_error == "raise" and self.rank == 0:
             self.source.check()
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())

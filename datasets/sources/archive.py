@@ -77,6 +77,12 @@ class ArchiveSource(FileSource):
         self._files = FileCache(1)
         self.ignored = dict(sorted(table.ignored.items()))
 
+    def _start(self, index: int) -> bytes:
+        if self._deflated[index]:
+            return self._read(index)
+        with self._files.open(self._archive, self._archive_size) as fd:
+            return read_exactly(fd, min(16, self._stored.item(index)), self._offsets.item(index), self._archive)
+
     def _read(self, index: int) -> bytes:
         with self._files.open(self._archive, self._archive_size) as fd:
             data = read_exactly(fd, self._stored.item(index), self._offsets.item(index), self._archive)

@@ -50,7 +50,7 @@ class Source(ABC):
         return f"sample {index}"
 
     def check(self) -> None:  # noqa: B027  # most sources know nothing before they read
-        """Raise `InputError` for what is known to be wrong without reading a sample.
+        """Raise `InputError` for samples that are known to be bad without decoding them.
 
         Called before anything is written, unless bad samples are to be skipped.
         """
