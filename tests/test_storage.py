@@ -131,7 +131,7 @@ def test_a_file_of_another_size_is_corrupt(files: list[Path], tmp_path: Path):
 def test_buffers_are_filled_one_after_the_other(files: list[Path], lengths: list[int]):
     buffers = [bytearray(length) for length in lengths]
     with files[0].open("rb") as file:
-        read_into(file.fileno(), [memoryview(b) for b in buffers], 0, files[0], sum(lengths))
+        read_into(file.fileno(), [memoryview(b) for b in buffers], 0, files[0])
     assert b"".join(buffers) == CONTENT[: sum(lengths)]
 
 
@@ -141,7 +141,7 @@ def test_reading_beyond_the_end_is_corrupt(files: list[Path]):
             with pytest.raises(CorruptShardError, match="ends before"):
                 read_exactly(file.fileno(), length, offset, files[0])
             with pytest.raises(CorruptShardError, match="ends before"):
-                read_into(file.fileno(), [memoryview(bytearray(length))], offset, files[0], length)
+                read_into(file.fileno(), [memoryview(bytearray(length))], offset, files[0])
 
 
 def short(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -162,7 +162,7 @@ def test_short_reads_are_continued(files: list[Path], monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "preadv", short(os.preadv))
     buffers = [bytearray(70), bytearray(1), bytearray(200)]
     with files[0].open("rb") as file:
-        read_into(file.fileno(), [memoryview(b) for b in buffers], 3, files[0], 271)
+        read_into(file.fileno(), [memoryview(b) for b in buffers], 3, files[0])
         assert read_exactly(file.fileno(), 300, 7, files[0]) == CONTENT[7:307]
     assert b"".join(buffers) == CONTENT[3:274]
 

@@ -47,6 +47,16 @@ class Crew:
         else:
             task()
 
+    def help(self) -> bool:
+        """Run one waiting task in the caller's thread; say whether there was one."""
+        try:
+            task = self._tasks.get_nowait()
+        except queue.Empty:
+            return False
+        if task is not None:
+            task()
+        return True
+
 
 def _start(threads: list[threading.Thread], ready: threading.Semaphore) -> None:
     """Start threads that use one core each, and leave the settings of all others as they are."""

@@ -6,6 +6,7 @@ batches need not be moved between processes, which costs ten times the reading o
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -105,6 +106,7 @@ class ThreadedLoader:
         self.seed = _drawn(generator) if seed is None else seed
         self._order = Order(len(dataset), batch_size, shuffle, sampler, batch_sampler, drop_last, self.seed)
         self._work = choose_work(dataset, transform, collate_fn, self.pin_memory)
+        self._rings = self._work.rings if prefetch is None else ()
         self.prefetch = check_whole("prefetch", self._work.ahead if prefetch is None else prefetch, 1)
         self._epoch, self._skip = 0, 0
         self._running: _Batches | None = None
@@ -151,12 +153,20 @@ class _Batch:
     """A batch in the making."""
 
     def __init__(self, work: Work, indices: list[Any], parts: list[Part]) -> None:
-        self.work, self.indices, self.missing = work, indices, len(parts)
-        self.store = work.begin(len(indices))
+        self.work, self.indices, self.parts, self.missing = work, indices, parts, len(parts)
+        self.store: Any = None
+        self.begun = False
         self.result: Any = None
         self.error: BaseException | None = None
-        self.ready = threading.Event()
-        self._lock = threading.Lock()
+        self._made, self._lock = threading.Lock(), threading.Lock()  # a lock is far quicker than an Event
+        self._made.acquire()
+
+    def begin(self, crew: Crew) -> None:
+        """Take memory, and have the parts made."""
+        self.begun = True
+        self.store = self.work.begin(len(self.indices))
+        for part in self.parts:
+            crew.add(partial(self.run, part))
 
     def run(self, part: Part) -> None:
         """Make one part, and with the last one the batch; errors are kept for who takes it."""
@@ -178,11 +188,12 @@ class _Batch:
         except BaseException as error:  # noqa: BLE001  # raised again by `take`
             self.error = error
         self.store = None
-        self.ready.set()
+        self._made.release()
 
-    def take(self) -> Any:
-        """Wait for the batch and return it, or raise what went wrong."""
-        self.ready.wait()
+    def take(self, crew: Crew | None) -> Any:
+        """Wait for the batch and return it, or raise what went wrong; meanwhile lend a hand to a crew."""
+        while not self._made.acquire(blocking=crew is None or not crew.help()):
+            pass
         if self.error is not None:
             raise self.error
         return self.result
@@ -210,7 +221,12 @@ class _Batches:
             self.taken += 1
         self._crew = Crew(loader.num_threads)
         self._threads, self._ahead = loader.num_threads, loader.prefetch
+        self._rings = loader._rings
         self._flying: deque[_Batch] = deque()
+        self._lock = threading.Lock()
+        come_back = weakref.WeakMethod(self._wake)
+        for ring in self._rings:
+            ring.on_return = lambda: (wake := come_back()) and wake()
 
     def _indices_of(self, count: int) -> Iterator[list[Any]]:
         return (indices for _, indices in zip(range(count), self._indices, strict=False))
@@ -224,9 +240,13 @@ class _Batches:
         if self.done:
             raise StopIteration
         try:
-            self._fly()
+            self._plan()
             if self._flying:
-                batch = self._moved(self._flying.popleft().take())
+                self._begin(needed=True)
+                made = self._flying[0].take(self._crew if self._rings else None)
+                with self._lock:
+                    self._flying.popleft()
+                batch = self._moved(made)
                 self.taken += 1
                 return batch
         except BaseException:
@@ -241,18 +261,30 @@ class _Batches:
         self._flying.clear()
         self._crew.close()
 
-    def _fly(self) -> None:
-        """Have as many batches in the making as are wanted."""
+    def _plan(self) -> None:
+        """Say what the next batches are, as many as are wanted."""
         while len(self._flying) < self._wanted():
             indices = next(self._indices, None)
             if indices is None:
                 return
-            parts = self._parts(indices)
-            batch = _Batch(self._work, indices, parts)
-            self._flying.append(batch)
+            batch = _Batch(self._work, indices, self._parts(indices))
+            with self._lock:
+                self._flying.append(batch)
             self._position += len(indices)
-            for part in parts:
-                self._crew.add(partial(batch.run, part))
+
+    def _begin(self, needed: bool = False) -> None:
+        """Have batches made, as far as there is memory; the first one at any rate, if it is needed now."""
+        with self._lock:
+            for batch in self._flying:
+                if not batch.begun:
+                    if not (needed and batch is self._flying[0]) and not all(r.spare() for r in self._rings):
+                        return
+                    batch.begin(self._crew)
+
+    def _wake(self) -> None:
+        """Have a worker begin the next batch, in memory that has just come back."""
+        if self._threads and not self.done:
+            self._crew.add(self._begin)
 
     def _wanted(self) -> int:
         if not self._threads:
@@ -264,7 +296,10 @@ class _Batches:
         samples = np.asarray(indices)
         if samples.dtype.kind not in "iu":
             samples = np.zeros(len(indices), np.int64)  # names, which only some data sets take
-        cuts = [*range(0, len(indices), self._work.part_size), len(indices)]
+        size = self._work.part_size
+        if self._rings:  # one batch at a time: a part for each thread
+            size = max(size, -(-len(indices) // max(self._threads, 1)))
+        cuts = [*range(0, len(indices), size), len(indices)]
         return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
 
     def _moved(self, batch: Any) -> Any:

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Normalizer", "Workspace", "as_batch", "crop", "crop_and_resize", "resize_into"]
+from datasets.base.image_resize import as_batch, resize_into
+
+__all__ = ["Normalizer", "Workspace", "crop", "crop_and_resize"]
 
 Pixels = NDArray[np.uint8]
 
@@ -44,11 +46,6 @@ class Workspace:
         if shape not in self._rows:
             self._rows[shape] = torch.empty(shape)
         return self._rows[shape]
-
-
-def as_batch(image: Pixels) -> Tensor:
-    """Return (H, W, C) pixels as a channels-last batch (1, C, H, W), without a copy."""
-    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
 
 
 def crop(image: Pixels, window: Sequence[int], space: Workspace) -> Tensor:
@@ -93,14 +90,6 @@ def crop_and_resize(
         return out
     resize_into(crop(image, window, space), out)
     return out.flip(3) if flip else out
-
-
-def resize_into(batch: Tensor, out: Tensor) -> None:
-    """Resize a channels-last uint8 batch of one, bilinearly with antialias, into `out`.
-
-    It is what ``torch.nn.functional.interpolate`` calls, without its checks and its fresh memory.
-    """
-    torch._C._nn._upsample_bilinear2d_aa(batch, out.shape[-2:], False, out=out)  # type: ignore[call-arg]
 
 
 class Normalizer:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.base.errors import ConfigError
+from datasets.base.image_resize import as_batch, resize_into
 from datasets.base.images import ImageLike, to_array
 from utils.crops import CROP_DRAWS, Window, center_window, random_windows, shorter_side, shrink_factor
-from utils.pixels import Normalizer, Pixels, Workspace, as_batch, crop, crop_and_resize, resize_into
+from utils.pixels import Normalizer, Pixels, Workspace, crop, crop_and_resize
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "EvalTransform", "FusedTransform", "TrainTransform"]
 

@@ -42,10 +42,13 @@ class Work(ABC):
         Samples that one thread takes at a time.
     ahead : int
         Batches that are well made ahead of the one in use.
+    rings : sequence of Ring
+        Where batches begin once a buffer has come back; empty: at once.
     """
 
     part_size: int = 16
     ahead: int = 2
+    rings: Sequence[Ring] = ()
 
     @abstractmethod
     def begin(self, count: int) -> Any:
@@ -98,8 +101,9 @@ class ReaderWork(Work):
             for f in reader.fields
         ]
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
-            # Nothing to compute: the fewer calls the better, and the fewer buffers.
-            self.part_size, self.ahead = 256, 1
+            # Nothing to compute: memory is the limit, so the fewer buffers the better.
+            self.ahead = 1
+            self.rings = [c.ring for c in self.columns if isinstance(c, FixedColumn)]
 
     def begin(self, count: int) -> list[Any]:
         """Return one store per column."""

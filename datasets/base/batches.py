@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, StorageError
 from datasets.base.fields import Field
 from datasets.base.mapped_files import MappedFiles
-from datasets.base.storage import MAX_BUFFERS, read_into
+from datasets.base.storage import MAX_BUFFERS, Run, read_runs
 from datasets.base.values import decompress
 
 if TYPE_CHECKING:
@@ -64,12 +63,14 @@ def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[
     if (wanted.records[f"{f.name}_length"] != size).any():
         where = wanted.reader.dataset_path
         raise CorruptShardError(f"{where}: the index gives field {f.name!r} another length than {size}")
+    if wanted.reader._maps is not None and out.nbytes:
+        _copy(wanted, f, wanted.reader._maps, out)
+        if not wanted.reader.check:
+            return out
     rows = memoryview(out.data).cast("B") if out.nbytes else memoryview(bytearray())
     views = [rows[i * size : (i + 1) * size] for i in range(len(wanted.positions))]
     if wanted.reader._maps is None:
         _read(wanted, f, views)
-    elif out.nbytes:
-        _copy(wanted, f, wanted.reader._maps, out)
     _check(wanted, f, views)
     return out
 
@@ -101,12 +102,12 @@ def _read(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
 
 
 def _copy(wanted: _Wanted, f: Field, maps: MappedFiles, out: NDArray[Any]) -> None:
-    """Copy all values out of mapped files, in one call that does not hold Python's lock."""
+    """Copy all values out of mapped files; NumPy lets go of Python's lock meanwhile."""
     size, shards = f.nbytes, wanted.shards.tolist()
     files = {shard: maps.get(*wanted.reader._shard_file(f.name, shard)) for shard in set(shards)}
-    places = zip(shards, wanted.column(f"{f.name}_offset").tolist(), strict=True)
-    values = [torch.from_numpy(files[shard][start : start + size]) for shard, start in places]
-    torch.cat(values, out=torch.from_numpy(out.reshape(-1).view(np.uint8)))
+    rows = out.reshape(-1).view(np.uint8).reshape(-1, size)
+    for row, shard, start in zip(rows, shards, wanted.column(f"{f.name}_offset").tolist(), strict=True):
+        row[:] = files[shard][start : start + size]
 
 
 def _check(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
@@ -119,11 +120,7 @@ def _check(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
                 raise _damaged(reader, f, int(wanted.positions[row]), int(wanted.shards[row]))
 
 
-# Values that lie end to end in a file: where they begin, their bytes, and where they go.
-_Run = tuple[int, int, list[memoryview]]
-
-
-def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tuple[int, list[_Run]]]:
+def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tuple[int, list[Run]]]:
     """Yield each shard with the runs to read from it, in the order of the file."""
     offsets, lengths = wanted.column(f"{f.name}_offset"), wanted.column(f"{f.name}_length")
     order = np.lexsort((offsets, wanted.shards))
@@ -145,12 +142,11 @@ def _starts(changes: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.concatenate(([0], np.flatnonzero(changes) + 1))
 
 
-def _read_runs(reader: "Reader", path: Path, size: int, runs: list[_Run]) -> None:
+def _read_runs(reader: "Reader", path: Path, size: int, runs: list[Run]) -> None:
     for attempt in (1, 2):
         try:
             with reader._files.open(path, size) as fd:
-                for offset, nbytes, views in runs:
-                    read_into(fd, views, offset, path, nbytes)
+                read_runs(fd, runs, path)
             return
         except StorageError:
             if attempt == 2:

@@ -47,6 +47,7 @@ __all__ = [
     "publish_shard",
     "split_lock",
     "storage_errors",
+    "sync_files",
     "sync_folder",
     "take_lock",
     "write_file",
@@ -149,10 +150,11 @@ def make_folders(paths: SplitPaths) -> None:
                 sync_folder(path.parent)
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's content durable."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def sync_files(folder: Path) -> None:
+    """Make the contents of a folder's files durable."""
+    for path in sorted(folder.iterdir()):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def write_file(path: Path, write: Callable[[Any], None]) -> StoredFile:
@@ -196,13 +198,11 @@ def publish_file(path: Path, content: bytes) -> StoredFile:
     return write_file(path, lambda file: file.write(content))
 
 
-def publish_shard(folder: Path, target: Path) -> tuple[StoredFile, ...]:
-    """Hash a finished shard's files, make them durable and move them to `target`."""
-    stored = []
+def publish_shard(folder: Path, target: Path, synced: Callable[[], object]) -> tuple[StoredFile, ...]:
+    """Hash a finished shard's files and move them to `target`, as soon as they are durable (`synced` returns)."""
     with storage_errors(target / folder.name):
-        for path in sorted(folder.iterdir()):
-            sync_file(path)
-            stored.append(StoredFile(path.name, path.stat().st_size, hash_file(path)))
+        stored = [StoredFile(p.name, p.stat().st_size, hash_file(p)) for p in sorted(folder.iterdir())]
+        synced()
         for file in stored:
             (folder / file.name).replace(target / file.name)
         folder.rmdir()

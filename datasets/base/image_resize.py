@@ -12,7 +12,7 @@ import torch
 
 from datasets.base.errors import ConfigError, UnsupportedImageError
 
-__all__ = ["check_size", "resize"]
+__all__ = ["as_batch", "check_size", "resize", "resize_into"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -87,10 +87,22 @@ def _bilinear(array: Array, size: tuple[int, int]) -> Array:
     if array.dtype == np.uint16:
         planes = planes.astype(np.float32)  # holds every 16-bit value exactly
     planes = np.require(planes, requirements=["C", "W"])  # torch takes no other, or warns
-    # (H, W, C) seen as a channels-last batch of one: nothing is moved, and torch has a fast way
-    batch = torch.from_numpy(planes).permute(2, 0, 1)[None]
-    result = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
-    pixels: Array = result[0].permute(1, 2, 0).numpy()
+    pixels: Array = np.empty((*size, planes.shape[2]), planes.dtype)
+    resize_into(as_batch(planes), as_batch(pixels))
     if array.dtype == np.uint16:
         pixels = np.rint(pixels).clip(0, 65535).astype(array.dtype)
-    return np.ascontiguousarray(pixels.reshape(*size, *array.shape[2:]))
+    return pixels.reshape(*size, *array.shape[2:])
+
+
+def as_batch(image: Array) -> torch.Tensor:
+    """Return (H, W, C) pixels as a channels-last batch (1, C, H, W), without a copy."""
+    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
+
+
+def resize_into(batch: torch.Tensor, out: torch.Tensor) -> None:
+    """Resize a channels-last batch of one, bilinearly with antialias, into `out`.
+
+    It is what ``torch.nn.functional.interpolate`` calls, without its checks and its fresh memory,
+    whose planar order would cost as much again as the resizing.
+    """
+    torch._C._nn._upsample_bilinear2d_aa(batch, out.shape[-2:], False, out=out)  # type: ignore[call-arg]

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datasets.base.errors import ConfigError, InputError, ShardwrightError
 from datasets.base.images import EncodedImage
+from datasets.base.threads import in_threads
 from datasets.base.values import ByteColumn, Column
 from datasets.sources.source import Source
 
@@ -189,14 +190,19 @@ class ShardBatches:
         return -(-len(self.samples(shard)) // self.batch_size)
 
 
-def load_batches(source: Source, batches: ShardBatches, collate: Collate, num_workers: int) -> Generator[Loaded]:
-    """Read and pack `batches` of sample numbers, in order, in `num_workers` processes."""
-    loader = DataLoader(
-        _Samples(source),
-        batch_sampler=cast("Any", batches),
-        num_workers=min(num_workers, len(batches)),
-        collate_fn=_CollateSamples(collate),
-    )
+def load_batches(
+    source: Source, batches: ShardBatches, collate: Collate, num_workers: int, threads: bool = False
+) -> Generator[Loaded]:
+    """Read and pack `batches` of sample numbers, in order, in `num_workers` processes or threads.
+
+    Threads need not move their batches, which between processes takes longer than reading them.
+    """
+    samples, pack = _Samples(source), _CollateSamples(collate)
+    num_workers = min(num_workers, len(batches))
+    if threads and num_workers:
+        yield from in_threads(lambda numbers: pack([samples[i] for i in numbers]), batches, num_workers)
+        return
+    loader = DataLoader(samples, batch_sampler=cast("Any", batches), num_workers=num_workers, collate_fn=pack)
     try:
         yield from loader
     except (ConnectionError, EOFError) as error:  # its pipe is sometimes noticed first

@@ -56,11 +56,15 @@ class ByteColumn:
         """Bytes of all values."""
         return sum(map(len, self.values))
 
-    def joined(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return all values end to end, and their N + 1 offsets in that."""
+    def joined(self, space: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all values end to end, in `space` if it is large enough, and their N + 1 offsets in that."""
         offsets = np.zeros(len(self.values) + 1, dtype=np.int64)
         np.cumsum(self.lengths, out=offsets[1:])
-        return np.frombuffer(bytearray().join(self.values), dtype=np.uint8), offsets
+        ends = offsets.tolist()
+        data = np.empty(ends[-1], np.uint8) if space is None or len(space) < ends[-1] else space[: ends[-1]]
+        for value, start, stop in zip(self.values, ends, ends[1:], strict=False):
+            data[start:stop] = np.frombuffer(value, np.uint8)
+        return data, offsets
 
 
 Column = NDArray[Any] | ByteColumn

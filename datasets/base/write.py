@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.commit import Part, SplitPaths, publish_file, publish_shard, storage_errors
+from datasets.base.commit import Part, SplitPaths, publish_file, publish_shard, storage_errors, sync_files
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
 from datasets.base.formats import get_format
@@ -42,6 +42,7 @@ class ShardWriter:
     write: WriteShard
     batch_size: int
     num_workers: int
+    threads: bool
     max_skipped: int | None
     progress: bool | None
     skipped: list[int] = field(default_factory=list)  # numbers of the samples this process left out
@@ -82,21 +83,23 @@ class _ShardLog:
 def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     """Write those shards of rank `rank` that are not there yet.
 
-    The last steps of a shard (hash, fsync, rename, index) run in a thread
+    The last steps of a shard (hash, fsync, rename, index) run in two threads
     while the next one is written.
     """
     plan, paths = writer.plan, writer.paths
     mine = range(rank, plan.num_shards, world)
     dtype = index_dtype(plan.fields)
     todo = [k for k in mine if not _is_done(paths, plan, k, dtype)]
-    batches = ShardBatches(todo, plan.num_samples, plan.per_shard, writer.batch_size)
-    loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers)
+    # Small batches that stay in this process stay in its cache, and their memory is used again at once.
+    batch_size = min(writer.batch_size, 16) if writer.threads else writer.batch_size
+    batches = ShardBatches(todo, plan.num_samples, plan.per_shard, batch_size)
+    loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers, writer.threads)
     bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
     pending: Future[None] | None = None
     # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
-    with bar, closing(loaded), ThreadPoolExecutor(1) as pool:
+    with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
         for shard in todo:
-            commit = _write_shard(writer, shard, batches, loaded, bar)
+            commit = _write_shard(writer, shard, batches, loaded, bar, pool)
             if pending is not None:
                 pending.result()
             pending = pool.submit(commit)
@@ -113,7 +116,7 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
 
 
 def _write_shard(
-    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress
+    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress, pool: Executor
 ) -> Callable[[], None]:
     """Write one shard under temporary names; return what makes it final."""
     plan = writer.plan
@@ -133,15 +136,17 @@ def _write_shard(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return lambda: _commit_shard(writer, shard, path, log)
+    return lambda: _commit_shard(writer, shard, path, log, pool)
 
 
-def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
+def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, pool: Executor) -> None:
     """Make a written shard final, or leave nothing of it."""
+    synced = pool.submit(sync_files, path.parent)
     try:
         with storage_errors(path):
-            _check_and_publish(writer, shard, path, log)
+            _check_and_publish(writer, shard, path, log, synced)
     except BaseException:
+        wait([synced])
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
 
@@ -177,7 +182,7 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
         raise InputError(f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped")
 
 
-def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardLog) -> None:
+def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, synced: Future[None]) -> None:
     """Index a written shard, check it against what went in, and make it final."""
     fields = log.fields
     stored = [f for f in fields if not f.is_scalar]
@@ -189,7 +194,7 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     names = sorted(p.name for p in path.parent.iterdir())
     field_files = {f.name: names.index(located[f.name].path.name) for f in stored}
     extras = record.load_converter()._shard_extras(path, fields)
-    files = publish_shard(path.parent, writer.paths.data)
+    files = publish_shard(path.parent, writer.paths.data, synced.result)
     extra = tuple(publish_file(writer.paths.metadata / name, data) for name, data in sorted(extras.items()))
     modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
     Part(Shard(log.count, files), field_files, modes, log.skipped, extra).write(writer.paths.part(shard), records)

@@ -12,7 +12,8 @@ from datasets.base.converter import ConverterFlexibleSize
 from datasets.base.fields import Field
 from datasets.base.groups import Groups
 from datasets.base.pipeline import Batch
-from datasets.pyarrow_ipc.arrow_columns import schema_of, table_of
+from datasets.base.storage import WriteFile
+from datasets.pyarrow_ipc.arrow_columns import Space, schema_of, table_of
 
 __all__ = ["ParquetConverter"]
 
@@ -23,10 +24,11 @@ class _Shard:
     fields: tuple[Field, ...]
     schema: pa.Schema
     groups: Groups = field(default_factory=Groups)
+    space: Space = field(default_factory=dict)
 
     def write(self, groups: Iterator[Batch]) -> None:
         for group in groups:
-            table = pa.Table.from_batches([table_of(group, self.fields, self.schema)])
+            table = pa.Table.from_batches([table_of(group, self.fields, self.schema, self.space)])
             self.writer.write_table(table, row_group_size=len(group))
 
 
@@ -46,9 +48,9 @@ class ParquetConverter(ConverterFlexibleSize):
     @contextmanager
     def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[_Shard]:
         schema = schema_of(fields)
-        with pa.OSFile(str(path), "wb") as file:
+        with WriteFile(path) as file, pa.PythonFile(file) as sink:
             writer = pq.ParquetWriter(
-                file,
+                sink,
                 schema,
                 compression="none",
                 use_dictionary=False,

@@ -17,7 +17,10 @@ from datasets.base.fields import Field
 from datasets.base.pipeline import Batch
 from datasets.base.values import ByteColumn, Column, npy_header
 
-__all__ = ["byte_values", "schema_of", "table_of"]
+__all__ = ["Space", "byte_values", "schema_of", "table_of"]
+
+# The largest buffer so far of each field: fresh memory costs more than the copy into it.
+Space = dict[str, np.ndarray]
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 TYPES = {
@@ -49,20 +52,20 @@ def _feature(field: Field) -> dict[str, Any]:
     return {"dtype": {"double": "float64"}.get(str(TYPES[field.kind]), str(TYPES[field.kind])), "_type": "Value"}
 
 
-def table_of(batch: Batch, fields: Iterable[Field], schema: pa.Schema) -> pa.RecordBatch:
-    """Return a batch as Arrow arrays over the same memory."""
-    return pa.RecordBatch.from_arrays([_array(f, batch[f.name], batch.indices) for f in fields], schema=schema)
+def table_of(batch: Batch, fields: Iterable[Field], schema: pa.Schema, space: Space) -> pa.RecordBatch:
+    """Return a batch as Arrow arrays, in memory that is valid until `space` is used again."""
+    return pa.RecordBatch.from_arrays([_array(f, batch[f.name], batch.indices, space) for f in fields], schema=schema)
 
 
-def _array(field: Field, column: Column, indices: Any) -> pa.Array:
+def _array(field: Field, column: Column, indices: Any, space: Space) -> pa.Array:
     if field.is_scalar:
         return pa.array(column)
     if not isinstance(column, ByteColumn):
         column = _as_npy(field, column)
     if not field.is_image:
-        return _bytes(TYPES[field.kind], column)
+        return _bytes(TYPES[field.kind], column, field.name, space)
     names = [f"{i:09d}.{extension}" for i, (extension, _) in zip(indices.tolist(), column.tags, strict=True)]
-    parts = [_bytes(pa.binary(), column), pa.array(names, pa.string())]
+    parts = [_bytes(pa.binary(), column, field.name, space), pa.array(names, pa.string())]
     return pa.StructArray.from_arrays(parts, fields=list(IMAGE))
 
 
@@ -72,8 +75,9 @@ def _as_npy(field: Field, column: Any) -> ByteColumn:
     return ByteColumn([header + row.tobytes() for row in column])
 
 
-def _bytes(kind: pa.DataType, column: ByteColumn) -> pa.Array:
-    data, offsets = column.joined()
+def _bytes(kind: pa.DataType, column: ByteColumn, name: str, space: Space) -> pa.Array:
+    data, offsets = column.joined(space.get(name))
+    space[name] = data if data.base is None else data.base
     if len(data) >= 2**31:
         raise LimitError(f"a value of {len(data)} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]

@@ -11,7 +11,8 @@ from datasets.base.converter import ConverterFlexibleSize
 from datasets.base.fields import Field
 from datasets.base.groups import Groups
 from datasets.base.pipeline import Batch
-from datasets.pyarrow_ipc.arrow_columns import schema_of, table_of
+from datasets.base.storage import WriteFile
+from datasets.pyarrow_ipc.arrow_columns import Space, schema_of, table_of
 
 __all__ = ["IpcConverter"]
 
@@ -22,10 +23,11 @@ class _Shard:
     fields: tuple[Field, ...]
     schema: pa.Schema
     groups: Groups = field(default_factory=Groups)
+    space: Space = field(default_factory=dict)
 
     def write(self, groups: Iterator[Batch]) -> None:
         for group in groups:
-            self.writer.write_batch(table_of(group, self.fields, self.schema))
+            self.writer.write_batch(table_of(group, self.fields, self.schema, self.space))
 
 
 class IpcConverter(ConverterFlexibleSize):
@@ -41,7 +43,7 @@ class IpcConverter(ConverterFlexibleSize):
     @contextmanager
     def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[_Shard]:
         schema = schema_of(fields)
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        with WriteFile(path) as file, pa.PythonFile(file) as sink, pa.ipc.new_file(sink, schema) as writer:
             shard = _Shard(writer, fields, schema)
             yield shard
             shard.write(shard.groups.rest())

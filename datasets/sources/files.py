@@ -213,6 +213,8 @@ class PathSource(FileSource):
         Time of the last change of every file, in ns.
     """
 
+    threads = True
+
     def __init__(
         self,
         root: bytes,

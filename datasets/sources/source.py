@@ -31,11 +31,15 @@ class Source(ABC):
         first sample.
     ignored : mapping of str to int
         What was found beside the samples and left out: reason to count.
+    threads : bool
+        Whether samples are read by threads as fast as by processes: it must be safe, and
+        take little of Python's own time.
     """
 
     sample_type: Literal["tuple", "dict"] = "tuple"
     fields: Mapping[str, Field] = {}
     ignored: Mapping[str, int] = {}
+    threads: bool = False
 
     @abstractmethod
     def __len__(self) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from datasets.base.converter import ConverterFlexibleSize
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.manifest import Shard
 from datasets.base.pipeline import Batch
-from datasets.base.storage import write_buffers
+from datasets.base.storage import WriteFile
 from datasets.base.values import ByteColumn, npy_header
 from datasets.tar.tar_reader import BLOCK, members
 
@@ -50,12 +50,12 @@ class TarConverter(ConverterFlexibleSize):
     format_name = "tar"
 
     @contextmanager
-    def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[tuple[BinaryIO, tuple[Field, ...]]]:
-        with path.open("wb", buffering=0) as file:
+    def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> Iterator[tuple[WriteFile, tuple[Field, ...]]]:
+        with WriteFile(path) as file:
             yield file, fields
             file.write(bytes(2 * BLOCK + -(file.tell() + 2 * BLOCK) % tarfile.RECORDSIZE))
 
-    def _write_data_to_disk(self, shard: tuple[BinaryIO, tuple[Field, ...]], batch: Batch) -> None:
+    def _write_data_to_disk(self, shard: tuple[WriteFile, tuple[Field, ...]], batch: Batch) -> None:
         file, fields = shard
         columns = [(f, _contents(f, batch[f.name])) for f in fields]
         parts: list[Any] = []
@@ -64,7 +64,7 @@ class TarConverter(ConverterFlexibleSize):
                 extension, content = contents[row]
                 size = len(content)
                 parts += (_header(f"{index:09d}.{_suffix(field, extension)}", size), content, bytes(-size % BLOCK))
-        write_buffers(file.fileno(), parts)
+        file.write_all(parts)
 
     @classmethod
     def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:

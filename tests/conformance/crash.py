@@ -272,8 +272,8 @@ class Inline:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def submit(self, function: Callable[[], None]) -> Future[None]:
+    def submit(self, function: Callable[..., None], *arguments: object) -> Future[None]:
         """Run it now."""
         future: Future[None] = Future()
-        future.set_result(function())
+        future.set_result(function(*arguments))
         return future
