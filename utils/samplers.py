@@ -6,8 +6,6 @@ together, step by step, the batches that one rank with ``B * W`` sees; and one n
 the global position, says what has been seen, whatever the number of ranks was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 from typing import Any, Literal
 

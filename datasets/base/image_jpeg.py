@@ -1,7 +1,5 @@
 """Decode a JPEG file: by simplejpeg, or as the user chooses."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any, Literal, TypeAlias
 
@@ -10,8 +8,9 @@ import numpy.typing as npt
 import simplejpeg
 
 from datasets.base.errors import ConfigError, InputError
-from datasets.base.image_pillow import check_image, first_bytes
-from datasets.base.image_probe import jpeg_header
+from datasets.base.image_pillow import first_bytes
+from datasets.base.image_probe import plain_jpeg_header
+from datasets.base.options import check_choice
 
 __all__ = ["DECODERS", "Decoder", "decode_jpeg"]
 
@@ -49,14 +48,9 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
     ConfigError
         If `decoder` is unknown or not installed.
     """
-    if decoder not in DECODERS:
-        raise ConfigError(f"decoder={decoder!r}: choose one of {', '.join(DECODERS)}")
-    if decoder == "pillow" or not data.startswith(b"\xff\xd8"):
+    header = None if check_choice("decoder", decoder, DECODERS) == "pillow" else plain_jpeg_header(data)
+    if header is None:
         return None
-    header = jpeg_header(data)
-    if header is None or not header.common or header.components == 4:
-        return None
-    check_image(header.height, header.width, "RGB")
     gray = header.components == 1 and mode != "RGB"
     array = _torchcodec(data, gray) if decoder == "torchcodec" else _simplejpeg(data, gray, decoder == "fast")
     return array[:, :, 0] if gray and array is not None else array

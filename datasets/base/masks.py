@@ -15,6 +15,7 @@ from PIL import Image
 
 from datasets.base import images
 from datasets.base.errors import ConfigError, InputError
+from datasets.base.image_decode import channels_last
 from datasets.base.images import EncodedImage, ImageLike
 
 __all__ = ["encode_ids", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
@@ -46,12 +47,7 @@ def to_ids(mask: ImageLike) -> NDArray[Any]:
         mask = images.to_pil(mask)
     if isinstance(mask, Image.Image):
         return _ids_of_pil(mask)
-    if isinstance(mask, torch.Tensor):
-        mask = mask.detach().cpu()
-        mask = (mask.permute(1, 2, 0) if mask.ndim == 3 else mask).numpy()
-    array = np.asarray(mask)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
+    array = channels_last(mask if isinstance(mask, torch.Tensor) else np.asarray(mask))
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not array.size:
         raise InputError(
             f"an array of shape {array.shape} and type {array.dtype} is no mask: give (height, width) or "
