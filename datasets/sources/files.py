@@ -32,6 +32,8 @@ __all__ = [
     "checked_status",
     "has_image_name",
     "is_image_start",
+    "listed_files",
+    "pack_files",
     "printable",
     "unreadable",
 ]
@@ -281,3 +283,40 @@ def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os
     if mode & 0o444 != 0o444 and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
         raise unreadable(path, "permission denied")
     return status
+
+
+def pack_files(
+    files: Iterable[tuple[bytes, int, int]],
+) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the paths, sizes and times of the last change of files as `PathSource` takes them."""
+    rows = list(files)
+    sizes, mtimes = np.array([row[1:] for row in rows], np.int64).reshape(-1, 2).T
+    return PackedNames(row[0] for row in rows), sizes, mtimes
+
+
+def listed_files(
+    paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str] | None = None
+) -> tuple[bytes, PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `PathSource` takes for a list of files, in its order.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+    root : path, optional
+        The folder that names are to begin at, if all files lie in it; else it is
+        the innermost folder of them all.
+
+    Raises
+    ------
+    InputError
+        If one of the files cannot be read.
+    """
+    here = os.getcwdb()
+    absolute = [os.path.join(here, os.fsencode(path)) for path in paths]
+    folder = here if root is None else os.path.join(here, os.fsencode(root).rstrip(b"/"))
+    prefix = os.path.join(folder, b"")
+    if absolute and (root is None or not all(path.startswith(prefix) for path in absolute)):
+        absolute = [os.path.normpath(path) for path in absolute]
+        prefix = os.path.join(os.path.commonpath([os.path.dirname(path) for path in absolute]), b"")
+    statuses = ((path, checked_status(path)) for path in absolute)
+    return prefix, *pack_files((path[len(prefix) :], s.st_size, s.st_mtime_ns) for path, s in statuses)

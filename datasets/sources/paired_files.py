@@ -22,27 +22,23 @@ class PairedFilesSource(Source):
 
     Parameters
     ----------
-    columns : mapping of str to PathSource or int64 array of shape (N,)
-        The values of each field, in the order of the samples' values.
-    fields : sequence of Field
-        How to store them: ``image``, ``mask``, ``json`` files, numbers.
+    columns : sequence of (Field, PathSource or int64 array of shape (N,))
+        The values of each field and how to store them: ``image``, ``mask`` and
+        ``json`` files, or numbers. They stand in the order of a sample's values.
     content : mapping of str to JSON values
         What else tells this input from others.
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, PathSource | NDArray[np.int64]],
-        fields: Sequence[Field],
-        content: Mapping[str, Any],
+        self, columns: Sequence[tuple[Field, PathSource | NDArray[np.int64]]], content: Mapping[str, Any]
     ) -> None:
-        self._columns = dict(columns)
-        self._files = {name: files for name, files in columns.items() if isinstance(files, PathSource)}
-        self.fields = {field.name: field for field in fields}
+        self.fields = {field.name: field for field, _ in columns}
+        self._columns = {field.name: values for field, values in columns}
+        self._files = [values for values in self._columns.values() if isinstance(values, PathSource)]
         self._content = dict(content)
 
     def __len__(self) -> int:
-        return len(next(iter(self._files.values())))
+        return len(self._files[0])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {
@@ -60,7 +56,7 @@ class PairedFilesSource(Source):
 
     def name(self, index: int) -> str:
         """Return the paths of the files, each relative to its folder."""
-        return " + ".join(files.name(index) for files in self._files.values())
+        return " + ".join(files.name(index) for files in self._files)
 
     def content(self) -> dict[str, Any]:
         """Return number of samples, and a digest of each field's numbers or of its files' paths and sizes."""
@@ -74,4 +70,4 @@ class PairedFilesSource(Source):
 
     def state(self) -> str:
         """Return a digest that covers modification times, too."""
-        return " ".join(files.state() for files in self._files.values())
+        return " ".join(files.state() for files in self._files)
