@@ -8,8 +8,9 @@ from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.image_probe import probe
 from datasets.base.index import Ranges
+from datasets.base.restore import restore
 from datasets.base.storage import mapped
-from datasets.base.values import MASK_NAMES, restore
+from datasets.base.values import MASK_NAMES
 
 __all__ = ["field_name", "image_kind", "is_image", "kind_of_values"]
 

@@ -85,7 +85,7 @@ def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
 def _thumbnail(reader: Any, field: Any, index: int) -> Any:
     from PIL import Image
 
-    from datasets.base.values import restore, restore_array
+    from datasets.base.restore import restore, restore_array
 
     column = reader.read_columns([index])[field.name]
     mode = None if field.kind == "mask" else "RGB"

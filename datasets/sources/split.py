@@ -12,8 +12,8 @@ from datasets.base.fields import Field
 from datasets.base.formats import open_reader
 from datasets.base.images import EncodedImage
 from datasets.base.reader import Reader
+from datasets.base.restore import restore
 from datasets.base.selection import Concat, Selection
-from datasets.base.values import restore
 from datasets.sources.source import Source
 
 __all__ = ["SplitSource", "ViewSource", "is_view"]
