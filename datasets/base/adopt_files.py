@@ -1,7 +1,7 @@
 """Which files are meant by a path that is to be indexed, and of which format they are."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +51,11 @@ def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
     UnsafeDataError
         If the name of a file could mislead who reads it.
     """
-    path, ignored = path.absolute(), Counter[str]()
+    path, ignored, suffixes = path.absolute(), Counter[str](), _suffixes(format_name)
+    every = tuple(suffix for own in suffixes.values() for suffix in own)
     if path.is_dir():
         found = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
-        known = [entry for entry in found if _formats_of(entry, format_name)]
+        known = [entry for entry in found if entry.name.lower().endswith(every)]
         ignored["file of another kind"] = len(found) - len(known)
         chosen = [entry for entry in known if _is_called(entry, split)] or known
         ignored[f"file that is not called {split}"] = len(known) - len(chosen)
@@ -62,12 +63,11 @@ def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
     else:
         chosen, folder = _matching(path), path.parent
     if not chosen:
-        kinds = ", ".join(suffix for name in _adoptable() for suffix in _suffixes(get_format(name)))
-        raise InputError(f"{path} holds no files that are indexed; looked for {kinds}")
+        raise InputError(f"{path} holds no files that are indexed; looked for {', '.join(every)}")
     for file in chosen:
         if not is_safe_name(file.name):
             raise UnsafeDataError(f"{file.parent / ascii(file.name)}: rename it: its name could mislead other tools")
-    record = get_format(format_name) if format_name else _only_format(chosen)
+    record = get_format(format_name) if format_name else _only_format(chosen, suffixes)
     return FilesToAdopt(record, folder, tuple(sorted(chosen)), {k: n for k, n in ignored.items() if n})
 
 
@@ -86,25 +86,19 @@ def _is_called(path: Path, split: str) -> bool:
     return rest != path.name and not rest[:1].isalnum()
 
 
-def _adoptable() -> list[str]:
-    return [name for name in format_names() if get_format(name).adopter]
+def _suffixes(format_name: str | None) -> dict[str, tuple[str, ...]]:
+    """Return name to suffixes, of one format or else of all that read files in place."""
+    names = format_names() if format_name is None else [format_name]
+    records = [record for record in map(get_format, names) if record.adopter or format_name]
+    return {record.name: (record.suffix, *record.adopts) for record in records}
 
 
-def _suffixes(record: Format) -> tuple[str, ...]:
-    return (record.suffix, *record.adopts)
-
-
-def _formats_of(path: Path, format_name: str | None) -> list[str]:
-    names = _adoptable() if format_name is None else [format_name]
-    return [name for name in names if path.name.lower().endswith(_suffixes(get_format(name)))]
-
-
-def _only_format(files: Iterable[Path]) -> Format:
+def _only_format(files: Iterable[Path], suffixes: Mapping[str, tuple[str, ...]]) -> Format:
     formats: set[str] = set()
     for path in files:
-        found = _formats_of(path, None)
+        found = [name for name, own in suffixes.items() if path.name.lower().endswith(own)]
         if not found:
-            names = ", ".join(_adoptable())
+            names = ", ".join(suffixes)
             raise ConfigError(f"{path}: its suffix tells no format that is read in place; pass format=, one of {names}")
         formats.update(found)
     if len(formats) > 1:

@@ -8,9 +8,10 @@ in circles. Nothing is extracted, and links are not followed.
 import re
 import tarfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,6 @@ _SPECIAL = re.compile(r"__[^/]*__($|/)")
 _MAX_HEADER = 2**20  # bytes of the texts of one header: long names, PAX records
 _MAX_DIGITS = 20
 _MAX_SUFFIXES = 64
-
-
-class _Member(NamedTuple):
-    key: str
-    suffix: str
-    offset: int
-    length: int
 
 
 class _Headers:
@@ -73,12 +67,11 @@ def adopt_tar(path: Path) -> Found:
     UnsafeDataError
         If a header is forged.
     """
-    left_out: dict[str, int] = {}
+    left_out = Counter[str]()
     columns, count = _columns(path, left_out)
     fields, ranges, scalars = [], {}, {}
-    for name, (kind, suffixes) in fields_of(
-        {s: column[:, 0] for s, column in columns.items()}, count, left_out
-    ).items():
+    samples_with = {suffix: column[:, 0] for suffix, column in columns.items()}
+    for name, (kind, suffixes) in fields_of(samples_with, count, left_out).items():
         column = np.concatenate([columns[suffix] for suffix in suffixes])
         column = column[np.argsort(column[:, 0], kind="stable")]
         found = Ranges(path, column[:, 1].copy(), column[:, 2].copy())
@@ -92,37 +85,36 @@ def adopt_tar(path: Path) -> Found:
     return Found(count, tuple(fields), ranges, scalars, (path,), left_out)
 
 
-def _columns(path: Path, left_out: dict[str, int]) -> tuple[dict[str, NDArray[np.int64]], int]:
+def _columns(path: Path, left_out: Counter[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
     """Return (number of the sample, offset, length) of all members with a suffix, and the number of samples."""
     columns: dict[str, array[int]] = {}
     sample, key = -1, None
-    for member in _members(path, left_out):
-        if member.key != key:
-            sample, key = sample + 1, member.key
-        column = columns.setdefault(member.suffix, array("q"))
+    for member, suffix, offset, length in _members(path, left_out):
+        if member != key:
+            sample, key = sample + 1, member
+        column = columns.setdefault(suffix, array("q"))
         if column and column[-3] == sample:
-            raise InputError(f"{path}: sample {key!r:.200} has two members .{member.suffix:.80}: pack it anew")
+            raise InputError(f"{path}: sample {key!r:.200} has two members .{suffix:.80}: pack it anew")
         if len(columns) > _MAX_SUFFIXES:
             raise InputError(f"{path}: more than {_MAX_SUFFIXES} kinds of members: these are no samples, convert them")
-        column.extend((sample, member.offset, member.length))
+        column.extend((sample, offset, length))
     return {s: np.array(column, np.int64).reshape(-1, 3) for s, column in columns.items()}, sample + 1
 
 
-def _members(path: Path, left_out: dict[str, int]) -> Iterator[_Member]:
-    """Yield the members that belong to samples."""
+def _members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, str, int, int]]:
+    """Yield key, suffix, offset and length of the members that belong to samples."""
     for entry in _entries(path):
+        found = _MEMBER.fullmatch(entry.name)
         if entry.isdir():
             continue
         if not entry.isreg():
-            left_out["not a regular file"] = left_out.get("not a regular file", 0) + 1
-            continue
-        found = _MEMBER.fullmatch(entry.name)
-        if entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
+            left_out["not a regular file"] += 1
+        elif entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
             raise InputError(f"{path}: member {entry.name!r:.200} is sparse: its bytes do not lie there, convert it")
-        if found is None or _SPECIAL.match(entry.name):
-            left_out["no key and suffix in its name"] = left_out.get("no key and suffix in its name", 0) + 1
-            continue
-        yield _Member(found[1], found[2].lower(), entry.offset_data, entry.size)
+        elif found is None or _SPECIAL.match(entry.name):
+            left_out["no key and suffix in its name"] += 1
+        else:
+            yield found[1], found[2].lower(), entry.offset_data, entry.size
 
 
 def _entries(path: Path) -> Iterator[tarfile.TarInfo]:

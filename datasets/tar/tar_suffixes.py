@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base.adopt_values import field_name
+from datasets.base.adopt_values import field_name, image_kind
 from datasets.base.errors import InputError
-from datasets.base.values import MASK_NAMES
 
 __all__ = ["fields_of"]
 
@@ -78,5 +77,4 @@ def _slot(suffix: str) -> _Slot:
     if kind == "bytes":
         return _Slot(suffix, kind)
     name = prefix or _NAMES.get(kind, last)
-    is_mask = kind == "image" and (name in MASK_NAMES or name.endswith("_mask"))
-    return _Slot(name, "mask" if is_mask else kind)
+    return _Slot(name, image_kind(name) if kind == "image" else kind)
