@@ -180,5 +180,5 @@ class GlobalSampler(Sampler[int]):
                 raise ConfigError(
                     f"the state has {name}={state[name]}, this sampler {getattr(self, name)}; use the same"
                 )
-        self.epoch, self._start, self._yielded = state["epoch"], state["position"], 0
-        self._begun = self._start
+        self.epoch, self._yielded = state["epoch"], 0
+        self._start = self._begun = state["position"]
