@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from datasets.base.errors import InputError
@@ -41,7 +40,8 @@ def open_source(input_data: Any) -> Source:
     if isinstance(input_data, Source):
         return input_data
     if isinstance(input_data, (str, os.PathLike)):
-        return _open_path(os.path.expanduser(os.fsdecode(input_data)))
+        source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
+        return source(path)
     if "datasets.base.reader" in sys.modules:  # not loaded: there cannot be a reader
         from datasets.sources.split import ViewSource, is_view
 
@@ -55,24 +55,6 @@ def open_source(input_data: Any) -> Source:
     if torch_dataset.is_folder_like(input_data):
         return torch_dataset.FolderLikeSource(input_data)
     return torch_dataset.DatasetSource(input_data)
-
-
-def _open_path(path: str) -> Source:
-    manifests = Path(path).glob("metadata/*.json")
-    if any(not manifest.name.startswith(".") for manifest in manifests):
-        from datasets.sources.split import SplitSource
-
-        return SplitSource(path)
-    from datasets.sources.archive import ArchiveSource, is_archive
-
-    if is_archive(path):
-        return ArchiveSource(path)
-    special = source_of_path(path)
-    if special is not None:
-        return special
-    from datasets.sources.folder import FolderSource
-
-    return FolderSource(path)
 
 
 def _is_iterable_style(value: Any) -> bool:
