@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from datasets.base.errors import InputError
 from datasets.base.storage import FileCache, read_exactly
 from datasets.sources.archive_table import ArchiveTable
@@ -64,8 +62,8 @@ class ArchiveSource(FileSource):
         rows, labels, names = table.in_order(classes)
         if not len(rows):
             raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
-        offsets, stored, sizes, deflated = (np.frombuffer(a, np.int64)[rows] for a in table.columns)
-        self._offsets, self._stored, self._deflated = offsets, stored, deflated.astype(bool)
+        self._offsets, self._stored, sizes, deflated = table.columns(rows)
+        self._deflated = deflated.astype(bool)
         super().__init__(
             PackedNames(table.path(row, classes) for row in rows.tolist()),
             sizes,

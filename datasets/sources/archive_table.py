@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
+from datasets.sources.class_folders import by_class, top_folder
 from datasets.sources.files import has_image_name, is_image_start, printable
 
 __all__ = ["ArchiveTable"]
@@ -29,16 +30,14 @@ class ArchiveTable:
     def __init__(self, path: Path) -> None:
         self._archive = path
         self._names, self._ends = bytearray(), array("q", [0])
-        self._offsets, self._stored = array("q"), array("q")
-        self._sizes, self._deflated = array("q"), array("q")
+        self._places = array("q")  # of each row: offset, stored bytes, size, whether it is deflated
         self._folders: dict[bytes, array[int]] = {}  # folder to the rows in it
         self._hidden: set[bytes] = set()
         self.ignored: Counter[str] = Counter()
 
-    @property
-    def columns(self) -> tuple["array[int]", ...]:
-        """Offset, stored bytes, size and whether it is deflated, of every row."""
-        return self._offsets, self._stored, self._sizes, self._deflated
+    def columns(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return offset, stored bytes, size, and whether it is deflated, of some rows, as four arrays in one."""
+        return np.ascontiguousarray(np.frombuffer(self._places, np.int64).reshape(-1, 4)[rows].T)
 
     def summary(self) -> str:
         """Return what was left out."""
@@ -57,13 +56,10 @@ class ArchiveTable:
             self.ignored["not an image"] += 1
             return
         folder = path.rpartition(b"/")[0]
-        self._folders.setdefault(folder, array("q")).append(len(self._offsets))
+        self._folders.setdefault(folder, array("q")).append(len(self._ends) - 1)
         self._names += path
         self._ends.append(len(self._names))
-        self._offsets.append(offset)
-        self._stored.append(stored)
-        self._sizes.append(size)
-        self._deflated.append(deflated)
+        self._places.extend((offset, stored, size, deflated))
 
     def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
         with self._archive.open("rb") as file:
@@ -96,7 +92,7 @@ class ArchiveTable:
     @cached_property
     def _cut(self) -> int:
         """The length of the one folder, with its slash, around all class folders; mostly there is none."""
-        tops = {folder.split(b"/", 1)[0] for folder in self._folders if folder}
+        tops = {top_folder(folder) for folder in self._folders if folder}
         direct = {folder for folder, rows in self._folders.items() if len(rows) and b"/" not in folder}
         inner = any(b"/" in folder for folder in self._folders)
         return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
@@ -105,20 +101,10 @@ class ArchiveTable:
         """Return the rows as a folder's files are ordered, their class numbers, and the class names."""
         if classes is not None:
             return self._by_name(classes)
-        folders = {folder[self._cut :]: rows for folder, rows in self._folders.items()}
-        names = sorted({folder.split(b"/", 1)[0] for folder in folders} - {b""})
-        number = {name: i for i, name in enumerate(names)}
-        outside = folders.pop(b"", array("q"))
-        if not names:
-            return self._sorted(outside), np.zeros(0, np.int64), []
-        if len(outside):
-            self.ignored["image outside any class folder"] = len(outside)
-        parts = sorted((number[f.split(b"/", 1)[0]], f) for f in folders)
-        rows = [self._sorted(folders[folder]) for _, folder in parts]
-        labels = np.repeat([label for label, _ in parts], [len(r) for r in rows])
-        for name in set(names).difference(f.split(b"/", 1)[0] for f, r in folders.items() if len(r)):
-            self.ignored[f"empty class folder: {printable(name)}"] = 0
-        return np.concatenate(rows), labels, names
+        folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
+        order, labels, names = by_class({folder: len(rows) for folder, rows in folders.items()}, self.ignored)
+        none = np.zeros(0, np.int64)
+        return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
     def _sorted(self, rows: "array[int]") -> NDArray[np.int64]:
         """Return the rows of one folder by name; of members of the same name the last, as unpacking does."""
@@ -129,7 +115,7 @@ class ArchiveTable:
     def _by_name(self, classes: Mapping[str, str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
         names = sorted({name.encode() for name in classes.values()})
         number = {name: i for i, name in enumerate(names)}
-        rows = self._sorted(array("q", range(len(self._offsets))))
+        rows = self._sorted(array("q", range(len(self._ends) - 1)))
         files = [printable(self._raw(row).rpartition(b"/")[2]) for row in rows.tolist()]
         missing = next((file for file in files if file not in classes), None)
         if missing is not None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.base.errors import InputError
+from datasets.sources.class_folders import by_class
 from datasets.sources.files import (
     IMAGE_EXTENSIONS,
     READ_FLAGS,
@@ -43,11 +44,6 @@ class _Listing:
     mtimes: "array[int]"
     folders: list[bytes]
     links: list[bytes]  # links to folders
-
-    @property
-    def top(self) -> bytes:
-        """The class folder it belongs to."""
-        return self.path.split(b"/", 1)[0]
 
     def paths(self) -> Iterator[bytes]:
         """Return the path of every image, relative to the root."""
@@ -159,12 +155,10 @@ def _check_root(root: bytes) -> None:
         raise InputError(f"{printable(root)} is a file: give a folder with images")
 
 
-def _check_found(root: bytes, found: int, classes: int, ignored: Counter[str]) -> None:
-    if found:
-        return
+def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
     where = f"any of its {classes} class folders" if classes else "it, nor class folders"
-    seen = "; ".join(f"{reason}: {count}" for reason, count in sorted(ignored.items())[:5])
-    raise InputError(
+    seen = "; ".join([f"{reason}: {count}" for reason, count in sorted(ignored.items()) if count][:5])
+    return InputError(
         f"{printable(root)} has no images in {where}: looked for {', '.join(IMAGE_EXTENSIONS)} "
         f"and for files that begin like one; found {seen or 'nothing'}"
     )
@@ -202,23 +196,19 @@ class FolderSource(PathSource):
         where = os.path.abspath(os.path.expanduser(os.fsencode(root)))
         _check_root(where)
         ignored: Counter[str] = Counter()
-        top, *inner = _walk(where, ignored)
-        classes = sorted((*top.folders, *top.links))
-        number = {name: index for index, name in enumerate(classes)}
-        if classes and len(top.names):
-            ignored["image outside any class folder"] = len(top.names)
-        # By class first: sorted as text, "a-b" would stand between "a" and "a/b".
-        parts = sorted(inner, key=lambda part: (number[part.top], part.path)) or [top]
-        counts = [len(part.names) for part in parts]
-        _check_found(where, sum(counts), len(classes), ignored)
+        found = {part.path: part for part in _walk(where, ignored)}
+        counts = {path: len(part.names) for path, part in found.items()}
+        # A link to a folder that is read already is an empty class.
+        order, labels, classes = by_class(dict.fromkeys(found[b""].links, 0) | counts, ignored)
+        parts = [found[path] for path in order if path in found]
+        if not any(counts[part.path] for part in parts):
+            raise _no_images(where, len(classes), ignored)
         super().__init__(
             where,
             PackedNames(path for part in parts for path in part.paths()),
             np.concatenate([np.frombuffer(part.sizes, np.int64) for part in parts]),
             np.concatenate([np.frombuffer(part.mtimes, np.int64) for part in parts]),
-            labels=np.repeat([number[part.top] for part in parts], counts) if classes else None,
+            labels=labels if classes else None,
             classes=_class_names(where, classes) if classes else None,
         )
-        for name in set(classes).difference(part.top for part in parts if len(part.names)):
-            ignored[f"empty class folder: {printable(name)}"] = 0
         self.ignored = dict(sorted(ignored.items()))
