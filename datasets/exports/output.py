@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import sync_folder, take_lock
+from datasets.base.commit import sync_file, sync_folder, take_lock
 from datasets.base.errors import ConfigError, OutputExistsError, ShardwrightError, StorageError
 
 __all__ = ["new_output"]
@@ -80,8 +80,7 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _make_durable(path: Path) -> None:
@@ -93,5 +92,4 @@ def _make_durable(path: Path) -> None:
         os.sync()
         return
     for file in files:
-        with file.open("rb+") as opened:
-            os.fsync(opened.fileno())
+        sync_file(file)
