@@ -114,22 +114,20 @@ def _decoded(data: Buffer, mode: str | None, exif: Exif, decoder: Decoder) -> Ar
     return open_image(data, load=True, upright=exif == "apply")
 
 
-_GRAY_MODES = {"b1": "1", "u1": "L", "u2": "I;16"}  # by type
-_COLOUR_MODES = {3: "RGB", 4: "RGBA"}  # by channels
+# By type and number of channels.
+_MODES = {("b1",): "1", ("u1",): "L", ("u2",): "I;16", ("u1", 3): "RGB", ("u1", 4): "RGBA"}
 
 
 def _mode_of(array: Array) -> str:
     """Return the mode of an array, or say why it is no image."""
-    kind = array.dtype.str[1:]
-    if array.ndim == 2 and kind in _GRAY_MODES and array.size:
-        return _GRAY_MODES[kind]
-    if array.ndim == 3 and kind == "u1" and array.shape[2] in _COLOUR_MODES and array.size:
-        return _COLOUR_MODES[array.shape[2]]
-    raise UnsupportedImageError(
-        f"an array of shape {array.shape} and type {array.dtype} is no image: give (height, "
-        "width) of uint8, uint16 or bool, or (height, width, 3 or 4) of uint8 (tensors: "
-        "channels first); store other arrays as array fields"
-    )
+    mode = _MODES.get((array.dtype.str[1:], *array.shape[2:]))
+    if mode is None or array.ndim < 2 or not array.size:
+        raise UnsupportedImageError(
+            f"an array of shape {array.shape} and type {array.dtype} is no image: give (height, "
+            "width) of uint8, uint16 or bool, or (height, width, 3 or 4) of uint8 (tensors: "
+            "channels first); store other arrays as array fields"
+        )
+    return mode
 
 
 def _as_pil(image: Array | Image.Image, mode: str | None) -> Image.Image:

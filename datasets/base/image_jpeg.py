@@ -1,6 +1,8 @@
 """Decode a JPEG file: by simplejpeg, or as the user chooses."""
 
 import importlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -52,33 +54,24 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
     if header is None:
         return None
     gray = header.components == 1 and mode != "RGB"
-    array = _torchcodec(data, gray) if decoder == "torchcodec" else _simplejpeg(data, gray, decoder == "fast")
-    return array[:, :, 0] if gray and array is not None else array
-
-
-def _simplejpeg(data: bytes, gray: bool, fast: bool) -> npt.NDArray[Any] | None:
+    if decoder == "torchcodec":
+        decode = _torchcodec()
+    else:
+        decode = partial(simplejpeg.decode_jpeg, fastdct=decoder == "fast", fastupsample=decoder == "fast")
     try:
-        array: npt.NDArray[Any] = simplejpeg.decode_jpeg(
-            data, "GRAY" if gray else "RGB", fastdct=fast, fastupsample=fast
-        )
-    except ValueError as error:
-        if "remature end" in str(error):
+        array = decode(data, "GRAY" if gray else "RGB")
+    except (ValueError, RuntimeError) as error:
+        if "remature end" in str(error) or "truncated" in str(error):
             raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
         return None  # an unusual subsampling, or damage that libjpeg can pass over
-    return array
+    return array[:, :, 0] if gray else array
 
 
-def _torchcodec(data: bytes, gray: bool) -> npt.NDArray[Any] | None:
+def _torchcodec() -> Callable[[bytes, str], npt.NDArray[Any]]:
     try:
         decode = importlib.import_module("torchcodec.decoders").decode_jpeg
     except (ImportError, AttributeError, OSError, RuntimeError) as error:  # it loads libraries that may be missing
         raise ConfigError(
             f"decoder='torchcodec' needs torchcodec 0.16 or newer: pip install torchcodec ({error})"
         ) from error
-    try:
-        tensor = decode(data, mode="GRAY" if gray else "RGB")
-    except RuntimeError as error:
-        if "truncated" in str(error):
-            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
-        return None  # damage that libjpeg can pass over
-    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    return lambda data, mode: np.ascontiguousarray(decode(data, mode=mode).permute(1, 2, 0).numpy())

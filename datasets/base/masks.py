@@ -119,10 +119,8 @@ def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes
     InputError, ConfigError
         If no image file holds its values.
     """
-    if not isinstance(mask, Image.Image):
+    if not isinstance(mask, Image.Image) or mask.mode == "I":
         mask = ids_to_pil(to_ids(mask), palette)
-    if mask.mode == "I":
-        mask = Image.fromarray(to_ids(mask))
     return images.encode(_with_all_colours(mask))
 
 
