@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from datasets.base.errors import ConfigError, InputError, UnsafeDataError
-from datasets.sources.array_bytes import GZIP, RAW, FileBytes, InflatedBytes, file_bytes
+from datasets.sources.array_bytes import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes
 from datasets.sources.array_rows import PackedRows, Rows, check_numbers
 
 __all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
@@ -83,30 +83,31 @@ def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     """
     file = file_bytes(path)
     kind = _kind(file)
-    if kind == "npz":
-        return _open_npz(file, _chosen(file, member, _npz_names(file)))
-    if kind == "h5":
-        from datasets.sources.array_hdf5 import hdf5_names, open_hdf5  # h5py only for who needs it
-
-        return open_hdf5(file, _chosen(file, member, hdf5_names(file)))
     if kind is None:
         raise InputError(_unknown(file))
+    if kind == "npz":
+        return _open_npz(file, _chosen(file, member, _names(file, kind)))
+    if kind == "h5":
+        from datasets.sources.array_hdf5 import open_hdf5  # h5py only for who needs it
+
+        return open_hdf5(file, _chosen(file, member, _names(file, kind)))
     if member is not None:
         raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
-    return _open_npy(file, file, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
+    return _open_npy(file, file.size, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
 
 
 def member_names(path: str | os.PathLike[str]) -> list[str]:
     """Return the names of the arrays of an .npz or HDF5 file; none for a file of one array."""
     file = file_bytes(path)
-    kind = _kind(file)
-    if kind == "npz":
-        return _npz_names(file)
+    return _names(file, _kind(file))
+
+
+def _names(file: FileBytes, kind: str | None) -> list[str]:
     if kind == "h5":
         from datasets.sources.array_hdf5 import hdf5_names
 
         return hdf5_names(file)
-    return []
+    return sorted(_zip_members(file)) if kind == "npz" else []
 
 
 def _unknown(file: FileBytes) -> str:
@@ -129,15 +130,14 @@ def _chosen(file: FileBytes, member: str | None, names: list[str]) -> str:
     raise ConfigError(f"{file.shown} has {asked}; choose with member=, it holds {there}")
 
 
-def _open_npy(source: FileBytes | InflatedBytes, file: FileBytes, name: str, size: int | None = None) -> PackedRows:
+def _open_npy(source: Bytes, size: int, name: str) -> PackedRows:
     """Read the header of an .npy file (or zip member) of `size` bytes."""
     buffer = bytearray(_HEADER_BYTES)
     with source.opened() as read:
         head = io.BytesIO(bytes(buffer[: read(memoryview(buffer), 0)]))
     shape, fortran, dtype = _npy_header(head, name)
-    offset, found = head.tell(), file.size if size is None else size
-    _check_size(name, shape, dtype, found - offset)
-    return PackedRows(name, shape, dtype, source, file.identity, offset, fortran=fortran)
+    _check_size(name, shape, dtype, size - head.tell())
+    return PackedRows(name, shape, dtype, source, head.tell(), fortran)
 
 
 def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -170,7 +170,7 @@ def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], found: 
 
 
 def _open_idx(file: FileBytes, *, gzipped: bool) -> PackedRows:
-    source: FileBytes | InflatedBytes = InflatedBytes(file, GZIP) if gzipped else file
+    source: Bytes = InflatedBytes(file, GZIP) if gzipped else file
     buffer = bytearray(4 + 8 * 4)
     with source.opened() as read:
         count = read(memoryview(buffer), 0)
@@ -183,7 +183,7 @@ def _open_idx(file: FileBytes, *, gzipped: bool) -> PackedRows:
         source.check(offset + math.prod(shape) * dtype.itemsize)
     else:
         _check_size(file.shown, shape, dtype, file.size - offset)
-    return PackedRows(file.shown, shape, dtype, source, file.identity, offset)
+    return PackedRows(file.shown, shape, dtype, source, offset)
 
 
 def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
@@ -198,20 +198,16 @@ def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
     return names
 
 
-def _npz_names(file: FileBytes) -> list[str]:
-    return sorted(_zip_members(file))
-
-
 def _open_npz(file: FileBytes, member: str) -> PackedRows:
     entry = _zip_members(file)[member]
     name = f"{file.shown}[{member}]"
     part = _zip_part(file, entry, name)
     if entry.compress_type == zipfile.ZIP_STORED:
-        return _open_npy(part, part, name)
+        return _open_npy(part, part.size, name)
     if entry.compress_type != zipfile.ZIP_DEFLATED:
         raise InputError(f"{name} is compressed in another way than numpy does it: write it again with numpy.savez")
     stream = InflatedBytes(part, RAW)
-    rows = _open_npy(stream, part, name, entry.file_size)
+    rows = _open_npy(stream, entry.file_size, name)
     stream.check(entry.file_size, entry.CRC)
     return rows
 

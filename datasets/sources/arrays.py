@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
+from datasets.base.options import check_choice
 from datasets.sources.array_files import is_array_file, member_names, open_rows
 from datasets.sources.array_labels import Labels, load_labels
 from datasets.sources.array_rows import Rows, rows_of_array
@@ -47,36 +48,27 @@ def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "
         If `layout` is unknown or does not fit, or if the shape can mean several.
     """
     if layout is not None:
-        if layout not in LAYOUTS:
-            raise ConfigError(f"layout={layout!r} is unknown; choose one of {', '.join(map(repr, LAYOUTS))}")
+        check_choice("layout", layout, tuple(LAYOUTS))
         if len(shape) != LAYOUTS[layout]:
             fitting = [repr(known) for known, axes in LAYOUTS.items() if axes == len(shape)]
             mend = f"choose {' or '.join(fitting)}" if fitting else "reshape it"
             raise ConfigError(f"{name} has shape {shape}, which is not layout={layout!r}: {mend}")
         return layout
-    found = _possible_layouts(shape)
-    if len(found) == 1:
-        return found[0]
     if len(shape) == 3:
-        raise ConfigError(
-            f"{name} has shape {shape}, which looks like one image (H, W, C): say layout='NHW' if it is "
-            f"{shape[0]} images of {shape[1]} x {shape[2]}, else give array[None]"
-        )
-    if len(shape) == 4:
+        if shape[2] in _CHANNELS[1:] and min(shape[:2]) > 4:
+            raise ConfigError(
+                f"{name} has shape {shape}, which looks like one image (H, W, C): say layout='NHW' if it is "
+                f"{shape[0]} images of {shape[1]} x {shape[2]}, else give array[None]"
+            )
+        return "NHW"
+    if len(shape) != 4:
+        raise ConfigError(f"{name} has shape {shape}: images have the shape (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if (shape[3] in _CHANNELS) == (shape[1] in _CHANNELS):
         raise ConfigError(
             f"{name} has shape {shape}, which can be read in two ways: say layout='NHWC' ({shape[3]} channels of "
             f"{shape[1]} x {shape[2]}) or layout='NCHW' ({shape[1]} channels of {shape[2]} x {shape[3]})"
         )
-    raise ConfigError(f"{name} has shape {shape}: images have the shape (N, H, W), (N, H, W, C) or (N, C, H, W)")
-
-
-def _possible_layouts(shape: tuple[int, ...]) -> list[str]:
-    if len(shape) == 3:
-        return [] if shape[2] in _CHANNELS[1:] and min(shape[:2]) > 4 else ["NHW"]
-    if len(shape) != 4:
-        return []
-    places = (("NHWC", 3), ("NCHW", 1))
-    return [layout for layout, axis in places if shape[axis] in _CHANNELS]
+    return "NHWC" if shape[3] in _CHANNELS else "NCHW"
 
 
 class ArraySource(Source):
