@@ -155,7 +155,7 @@ def channels_last(image: Array | torch.Tensor) -> Array:
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
         image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
-    return image[:, :, 0] if image.shape[2:] == (1,) else image
+    return image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
 
 def _pixels_of(image: object) -> Array | Image.Image:

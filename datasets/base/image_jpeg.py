@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -54,12 +53,10 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
     if header is None:
         return None
     gray = header.components == 1 and mode != "RGB"
-    if decoder == "torchcodec":
-        decode = _torchcodec()
-    else:
-        decode = partial(simplejpeg.decode_jpeg, fastdct=decoder == "fast", fastupsample=decoder == "fast")
+    fast = decoder == "fast"
+    decode = _torchcodec() if decoder == "torchcodec" else simplejpeg.decode_jpeg
     try:
-        array = decode(data, "GRAY" if gray else "RGB")
+        array = decode(data, "GRAY" if gray else "RGB", fastdct=fast, fastupsample=fast)
     except (ValueError, RuntimeError) as error:
         if "remature end" in str(error) or "truncated" in str(error):
             raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
@@ -67,11 +64,12 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
     return array[:, :, 0] if gray else array
 
 
-def _torchcodec() -> Callable[[bytes, str], npt.NDArray[Any]]:
+def _torchcodec() -> Callable[..., npt.NDArray[Any]]:
+    """Return a function with the arguments of simplejpeg's."""
     try:
         decode = importlib.import_module("torchcodec.decoders").decode_jpeg
     except (ImportError, AttributeError, OSError, RuntimeError) as error:  # it loads libraries that may be missing
         raise ConfigError(
             f"decoder='torchcodec' needs torchcodec 0.16 or newer: pip install torchcodec ({error})"
         ) from error
-    return lambda data, mode: np.ascontiguousarray(decode(data, mode=mode).permute(1, 2, 0).numpy())
+    return lambda data, mode, **_: np.ascontiguousarray(decode(data, mode=mode).permute(1, 2, 0).numpy())
