@@ -78,12 +78,14 @@ class ArchiveSource(FileSource):
     def _start(self, index: int) -> bytes:
         if self._deflated[index]:
             return self._read(index)
+        return self._stored_bytes(index, min(16, self._stored.item(index)))
+
+    def _stored_bytes(self, index: int, count: int) -> bytes:
         with self._files.open(self._archive, self._archive_size) as fd:
-            return read_exactly(fd, min(16, self._stored.item(index)), self._offsets.item(index), self._archive)
+            return read_exactly(fd, count, self._offsets.item(index), self._archive)
 
     def _read(self, index: int) -> bytes:
-        with self._files.open(self._archive, self._archive_size) as fd:
-            data = read_exactly(fd, self._stored.item(index), self._offsets.item(index), self._archive)
+        data = self._stored_bytes(index, self._stored.item(index))
         size = self._sizes.item(index)
         if self._deflated[index]:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import ConfigError, InputError
@@ -21,7 +20,7 @@ from datasets.sources.array_files import is_array_file, member_names, open_rows
 from datasets.sources.array_labels import Labels, load_labels
 from datasets.sources.array_rows import Rows, rows_of_array
 from datasets.sources.files import printable
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["LAYOUTS", "ArraySource", "find_layout", "is_array_file", "mnist_images"]
 
@@ -189,7 +188,7 @@ class ArraySource(Source):
             "dtype": self.rows.stored_dtype.str,
             "layout": self.layout,
             "classes": None if names is None else len(names),
-            "labels": None if numbers is None else xxhash.xxh3_128_hexdigest(numbers.astype("<i8").tobytes()),
+            "labels": None if numbers is None else digest_of(numbers),
         }
 
     def state(self) -> str:

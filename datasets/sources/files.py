@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage, probe
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -38,10 +37,7 @@ __all__ = [
     "unreadable",
 ]
 
-IMAGE_EXTENSIONS = (
-    *("jpg", "jpeg", "png", "ppm", "pgm", "pbm"),
-    *("bmp", "tif", "tiff", "webp", "gif", "jp2"),
-)
+IMAGE_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
 _EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -140,11 +136,7 @@ class FileSource(Source):
         self._classes = None if classes is None else tuple(classes)
         if self._classes is not None:
             self.fields = {"label": Field(name="label", kind="class_label", names=self._classes)}
-        digest = xxhash.xxh3_128()
-        for part in (paths.ends, sizes):
-            digest.update(part.astype("<i8").tobytes())
-        digest.update(paths.blob)
-        self._digest = digest.hexdigest()
+        self._digest = digest_of(paths.ends, sizes, paths.blob)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -225,7 +217,7 @@ class PathSource(FileSource):
     ) -> None:
         super().__init__(paths, sizes, **options)
         self._prefix = os.path.join(root, b"")
-        self._state = xxhash.xxh3_128_hexdigest(self._digest.encode() + mtimes.astype("<i8").tobytes())
+        self._state = digest_of(self._digest.encode(), mtimes)
 
     def _start(self, index: int) -> bytes:
         handle = os.open(self._prefix + self._paths[index], READ_FLAGS)

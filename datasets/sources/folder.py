@@ -10,12 +10,12 @@ import heapq
 import os
 import stat
 import unicodedata
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
 from datasets.sources.class_folders import by_class
@@ -27,6 +27,7 @@ from datasets.sources.files import (
     checked_status,
     has_image_name,
     is_image_start,
+    pack_files,
     printable,
     unreadable,
 )
@@ -40,8 +41,8 @@ class _Listing:
 
     path: bytes
     names: PackedNames  # its images, sorted
-    sizes: "array[int]"
-    mtimes: "array[int]"
+    sizes: NDArray[np.int64]
+    mtimes: NDArray[np.int64]
     folders: list[bytes]
     links: list[bytes]  # links to folders
 
@@ -70,14 +71,10 @@ def _read_start(path: bytes) -> bytes:
 def _same_in_nfc(names: Iterable[bytes]) -> list[bytes]:
     """Return the names that another name equals once both are normalised (NFC)."""
     names = set(names)
-    odd = {name for name in names if not name.isascii()}
-    by_form: dict[bytes, list[bytes]] = {}
-    for name in odd:
-        text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape"))
-        by_form.setdefault(text.encode("utf-8", "surrogateescape"), []).append(name)
-    return sorted(
-        name for form, same in by_form.items() for name in same if len(same) > 1 or (form not in odd and form in names)
-    )
+    odd = {name: name.decode("utf-8", "surrogateescape") for name in names if not name.isascii()}
+    forms = {name: unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape") for name, text in odd.items()}
+    same = Counter(forms.values())
+    return sorted(name for name, form in forms.items() if same[form] > 1 or (form.isascii() and form in names))
 
 
 def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
@@ -106,9 +103,7 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
         ignored[f"kept, though another name looks the same (Unicode NFC): {shown}"] = 0
     return _Listing(
         path,
-        PackedNames(image[0] for image in images),
-        array("q", (image[1] for image in images)),
-        array("q", (image[2] for image in images)),
+        *pack_files(images),
         [os.path.join(path, name) for name in folders],
         [os.path.join(path, name) for name in links],
     )
@@ -148,11 +143,13 @@ def _class_names(root: bytes, folders: Sequence[bytes]) -> tuple[str, ...]:
     return names
 
 
-def _check_root(root: bytes) -> None:
-    if not os.path.exists(root):
-        raise InputError(f"{printable(root)} does not exist: give a folder with images")
+def _root(path: str | os.PathLike[str]) -> bytes:
+    """Return the absolute path of a folder."""
+    root = os.path.abspath(os.path.expanduser(os.fsencode(path)))
     if not os.path.isdir(root):
-        raise InputError(f"{printable(root)} is a file: give a folder with images")
+        found = "is a file" if os.path.exists(root) else "does not exist"
+        raise InputError(f"{printable(root)} {found}: give a folder with images")
+    return root
 
 
 def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
@@ -193,8 +190,7 @@ class FolderSource(PathSource):
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        where = os.path.abspath(os.path.expanduser(os.fsencode(root)))
-        _check_root(where)
+        where = _root(root)
         ignored: Counter[str] = Counter()
         found = {part.path: part for part in _walk(where, ignored)}
         counts = {path: len(part.names) for path, part in found.items()}
@@ -206,8 +202,8 @@ class FolderSource(PathSource):
         super().__init__(
             where,
             PackedNames(path for part in parts for path in part.paths()),
-            np.concatenate([np.frombuffer(part.sizes, np.int64) for part in parts]),
-            np.concatenate([np.frombuffer(part.mtimes, np.int64) for part in parts]),
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.mtimes for part in parts]),
             labels=labels if classes else None,
             classes=_class_names(where, classes) if classes else None,
         )

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 from datasets.sources.files import PathSource
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["PairedFilesSource"]
 
@@ -61,9 +60,7 @@ class PairedFilesSource(Source):
     def content(self) -> dict[str, Any]:
         """Return number of samples, and a digest of each field's numbers or of its files' paths and sizes."""
         digests = {
-            name: values.content()["digest"]
-            if isinstance(values, PathSource)
-            else xxhash.xxh3_128_hexdigest(values.astype("<i8").tobytes())
+            name: values.content()["digest"] if isinstance(values, PathSource) else digest_of(values)
             for name, values in self._columns.items()
         }
         return {"num_samples": len(self), "digests": digests, **self._content}

@@ -12,7 +12,7 @@ from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.options import check_choice
 from datasets.sources.files import PathSource, pack_files, printable
-from datasets.sources.folder import _check_root, _walk
+from datasets.sources.folder import _root, _walk
 from datasets.sources.paired_files import PairedFilesSource
 
 __all__ = ["CAMVID_CLASSES", "CamVidSource", "ParallelFoldersSource"]
@@ -28,10 +28,9 @@ def _find(root: bytes, suffix: bytes, ignored: Counter[str]) -> dict[bytes, tupl
 
     Each is its path below the folder, its size, and when it was changed, in ns.
     """
-    _check_root(root)
     found: dict[bytes, tuple[bytes, int, int]] = {}
     for part in _walk(root, ignored):
-        for path, size, mtime in zip(part.paths(), part.sizes, part.mtimes, strict=True):
+        for path, size, mtime in zip(part.paths(), part.sizes.tolist(), part.mtimes.tolist(), strict=True):
             stem = os.path.splitext(path)[0]
             if not stem.endswith(suffix):
                 ignored[f"name does not end in {printable(suffix)}"] += 1
@@ -97,7 +96,7 @@ class ParallelFoldersSource(PairedFilesSource):
         classes: Sequence[str] | None = None,
     ) -> None:
         check_choice("unpaired", unpaired, ("raise", "skip"))
-        image_root, mask_root = (os.path.abspath(os.path.expanduser(os.fsencode(f))) for f in (images, masks))
+        image_root, mask_root = map(_root, (images, masks))
         ignored: Counter[str] = Counter()
         found = _find(image_root, os.fsencode(image_suffix), ignored)
         found_masks = _find(mask_root, os.fsencode(mask_suffix), ignored)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from torch.utils.data import Subset
 
 from datasets.base.fields import Field
@@ -14,7 +13,7 @@ from datasets.base.images import EncodedImage
 from datasets.base.reader import Reader
 from datasets.base.restore import restore
 from datasets.base.selection import Concat, Selection
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["SplitSource", "ViewSource", "is_view"]
 
@@ -49,8 +48,7 @@ def _content_of(view: Any) -> dict[str, Any]:
         return {"num_samples": len(view), "index_xxh3": view.manifest.index.xxh3, "columns": fields}
     if isinstance(view, Concat):
         return {"num_samples": len(view), "concat": [_content_of(dataset) for dataset in view.datasets]}
-    chosen = xxhash.xxh3_128_hexdigest(view.indices.astype("<i8").tobytes())
-    return {"num_samples": len(view), "selection": chosen, "of": _content_of(view.dataset)}
+    return {"num_samples": len(view), "selection": digest_of(view.indices), "of": _content_of(view.dataset)}
 
 
 def _locate(view: Any, index: int) -> tuple[Reader, int]:

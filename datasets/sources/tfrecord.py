@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 from datasets.sources.tfrecord_example import Example, FeatureStats, Values, parse_example
 from datasets.sources.tfrecord_files import RecordSet, TfdsFeature, find_record_set
 from datasets.sources.tfrecord_frames import RecordFile, open_records
@@ -142,17 +141,16 @@ class TFRecordSource(Source):
 
     def _known_fields(self, found: RecordSet, classes: Sequence[str] | None) -> dict[str, Field]:
         fields = {name: field for name, c in self._columns.items() if (field := _field(name, c)) is not None}
-        column = self._columns.get("label")
-        for name, other in self._columns.items():
-            described = found.features.get(other.feature)
+        for name, column in self._columns.items():
+            described = found.features.get(column.feature)
             names = described.names if described else None
-            if name == "label" and classes is not None and column is not None:
+            if name == "label" and classes is not None:
                 names = tuple(classes)
-            if names is None or other.kind != "int":
+            if names is None or column.kind != "int":
                 continue
-            high = self._stats[other.feature].high - (self._offset if name == "label" else 0)
+            high = self._stats[column.feature].high - (self._offset if name == "label" else 0)
             if high >= len(names):
-                raise InputError(f"label {high} of feature {other.feature!r} has no name: there are {len(names)}")
+                raise InputError(f"label {high} of feature {column.feature!r} has no name: there are {len(names)}")
             fields[name] = Field(name, "class_label", names=names)
         return fields
 
@@ -178,20 +176,16 @@ class TFRecordSource(Source):
 
     def content(self) -> dict[str, Any]:
         """Return the number of records, an xxh3-128 of their lengths, and how fields are made."""
-        digest = xxhash.xxh3_128()
-        for file in self._files:
-            digest.update(file.lengths.astype("<i8").tobytes())
-        features = {name: column.feature for name, column in self._columns.items()}
         return {
             "num_samples": len(self),
-            "digest": digest.hexdigest(),
-            "features": features,
+            "digest": digest_of(*(file.lengths for file in self._files)),
+            "features": {name: column.feature for name, column in self._columns.items()},
             "label_offset": self._offset,
         }
 
     def state(self) -> str:
         """Return a digest of paths, sizes and modification times."""
-        return xxhash.xxh3_128_hexdigest(repr([(file.file.path, file.file.identity) for file in self._files]).encode())
+        return digest_of(repr([(file.file.path, file.file.identity) for file in self._files]).encode())
 
 
 def _check_counts(files: Sequence[RecordFile], found: RecordSet) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets.base.errors import ConfigError, InputError
@@ -185,16 +185,12 @@ def _walk(folder: str, node: dict[str, Any], key: str) -> list[tuple[str, TfdsFe
         return [pair for name in inner for pair in _walk(folder, inner[name], f"{key}/{name}".removeprefix("/"))]
     if "sequence" in node:
         inside = _walk(folder, node["sequence"]["feature"], key)
-        return [(name, _repeated(feature)) for name, feature in inside]
+        return [(n, replace(f, kind="sequence", shape=(-1, *f.shape), names=None)) for n, f in inside]
     kind = next(name for name in sorted(node) if name != "pythonClassName" and isinstance(node[name], dict))
     body = node[kind]
     shape = tuple(int(n) for n in body.get("shape", {}).get("dimensions", ()))
     names = _class_names(folder, key) if kind == "classLabel" else None
     return [(key, TfdsFeature(kind, body.get("dtype", ""), shape, names, body.get("encoding", "none")))]
-
-
-def _repeated(feature: TfdsFeature) -> TfdsFeature:
-    return TfdsFeature("sequence", feature.dtype, (-1, *feature.shape), None, feature.encoding)
 
 
 def _class_names(folder: str, key: str) -> tuple[str, ...] | None:
