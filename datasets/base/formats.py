@@ -8,9 +8,9 @@ an entry point names a `Format`.
 
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from datasets.base.commit import SplitPaths
@@ -72,7 +72,7 @@ class Format:
         if loaded is not None:
             return loaded
         try:
-            return getattr(import_module(module), name)
+            return resolve_name(target)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"format {self.name!r} needs {error.name}, which is not installed: "
@@ -80,15 +80,7 @@ class Format:
             ) from error
 
 
-_FORMATS: dict[str, Format] = {}
-
-
-def register(record: Format) -> None:
-    """Add a format to the table, or replace the one of the same name."""
-    _FORMATS[record.name] = record
-
-
-for _record in (
+_TABLE = (
     Format(
         "memmap",
         ".npy",
@@ -134,8 +126,13 @@ for _record in (
         "tar files: original image bytes, opened by tar, webdataset, DALI",
         adopter="datasets.tar.tar_adopt:adopt_tar",
     ),
-):
-    register(_record)
+)
+_FORMATS = {record.name: record for record in _TABLE}
+
+
+def register(record: Format) -> None:
+    """Add a format to the table, or replace the one of the same name."""
+    _FORMATS[record.name] = record
 
 
 def format_names() -> list[str]:

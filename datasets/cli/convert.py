@@ -11,6 +11,7 @@ from datasets.base.errors import ConfigError
 from datasets.base.formats import format_names, get_format
 from datasets.base.manifest import Shard
 from datasets.base.options import check_output
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import complain, say
 from datasets.cli.constructor import Option, add_options, join_pairs, options_of
 from datasets.cli.exit_codes import DAMAGE, DONE
@@ -52,12 +53,10 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 def chosen_format(arguments: Sequence[str]) -> str | None:
     """Return what follows ``--format``, before all arguments can be understood."""
-    for text, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if text == "--format":
-            return following
-        if text.startswith("--format="):
-            return text.partition("=")[2]
-    return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--format", nargs="?")
+    name: str | None = parser.parse_known_args(arguments)[0].format
+    return name
 
 
 def _offered(format_name: str) -> dict[str, Option]:
@@ -138,8 +137,6 @@ def _finished_samples(converter: Any) -> int:
 
 
 def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> None:
-    from datasets.base.progress import readable_bytes
-
     files = [file for shard in manifest.shards for file in shard.files]
     nbytes = sum(file.size for file in (manifest.index, *manifest.extra, *files))
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")

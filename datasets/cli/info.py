@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
 from datasets.cli.exit_codes import DONE
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps({"path": str(options.dataset_path), "splits": found}, indent=2))
         return DONE
-    say(f"{options.dataset_path}")
+    say(str(options.dataset_path))
     for name, split in found.items():
         _print_split(name, split)
     return DONE
@@ -84,11 +85,7 @@ def _describe_field(reader: Any, field: Any) -> dict[str, Any]:
         described["modes"] = reader.manifest.modes[field.name]
     if not field.is_scalar and len(reader):
         lengths = reader._index[f"{field.name}_length"]
-        described["value_bytes"] = {
-            "min": int(lengths.min()),
-            "mean": float(lengths.mean()),
-            "max": int(lengths.max()),
-        }
+        described["value_bytes"] = {name: getattr(lengths, name)().item() for name in ("min", "mean", "max")}
     return described
 
 
@@ -99,12 +96,11 @@ def _class_counts(reader: Any) -> list[int]:
     if not reader.classes:
         return []
     labels = reader.targets
-    return [int(n) for n in np.bincount(labels[labels >= 0], minlength=len(reader.classes))]
+    counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(reader.classes)).tolist()
+    return counts
 
 
 def _print_split(name: str, split: dict[str, Any]) -> None:
-    from datasets.base.progress import readable_bytes
-
     say(f"split {name}: {split['format']}")
     shards = f"{split['shards']:,} shards of up to {split['samples_per_shard']:,}"
     say(f"  samples  {split['samples']:,} in {shards}, {readable_bytes(split['bytes'])}")
@@ -122,8 +118,6 @@ def _print_split(name: str, split: dict[str, Any]) -> None:
 
 
 def _field_line(details: dict[str, Any]) -> str:
-    from datasets.base.progress import readable_bytes
-
     parts = [details["kind"]]
     if details.get("shape"):
         parts.append(f"{'x'.join(map(str, details['shape']))} {details['dtype']}")

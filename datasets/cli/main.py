@@ -13,12 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-from datasets.base.errors import (
-    ConfigError,
-    OutputExistsError,
-    PlanMismatchError,
-    ShardwrightError,
-)
+from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchError, ShardwrightError
 from datasets.cli.console import close_streams, complain
 from datasets.cli.exit_codes import DAMAGE, INTERRUPTED, STORAGE, WRONG_ARGUMENTS
 from datasets.cli.signals import Stopped

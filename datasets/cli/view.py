@@ -85,11 +85,7 @@ def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
 def _thumbnail(reader: Any, field: Any, index: int) -> Any:
     from PIL import Image
 
-    from datasets.base.restore import restore, restore_array
-
-    column = reader.read_columns([index])[field.name]
-    mode = None if field.kind == "mask" else "RGB"
-    image = (restore if isinstance(column, list) else restore_array)(field, column[0], "pil", mode).convert("RGB")
+    image = reader.read_values([index], [field.name])[field.name][0].convert("RGB")
     scale = min(TILE / image.width, TILE / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST)
