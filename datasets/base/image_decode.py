@@ -13,7 +13,7 @@ from datasets.base.errors import ConfigError, InputError, UnsupportedImageError
 from datasets.base.image_jpeg import Decoder, decode_jpeg
 from datasets.base.image_modes import to_mode
 from datasets.base.image_pillow import open_image
-from datasets.base.image_probe import Buffer, as_bytes, is_png, probe
+from datasets.base.image_probe import Buffer, is_png, probe
 
 __all__ = ["Array", "EncodedImage", "ImageLike", "channels_last", "decode", "decode_pil", "to_array", "to_pil"]
 
@@ -105,7 +105,7 @@ def _decoded(data: Buffer, mode: str | None, exif: Exif, decoder: Decoder) -> Ar
     """Return the pixels, of most JPEGs as an array; they need not have the mode yet."""
     if exif not in ("ignore", "apply"):
         raise ConfigError(f"exif={exif!r}: choose 'ignore' or 'apply'")
-    data = as_bytes(data)
+    data = bytes(data)  # bytes stay the same object
     array = decode_jpeg(data, mode, decoder) if exif == "ignore" else None
     if array is not None:
         return array

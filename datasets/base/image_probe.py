@@ -6,13 +6,13 @@ ends too early is found in both ways.
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from datasets.base.errors import InputError, UnsupportedImageError
 from datasets.base.image_pillow import EXTENSIONS, LARGE_PIXELS, check_image, first_bytes, guarded, open_image
 
-__all__ = ["Buffer", "ImageInfo", "JpegHeader", "as_bytes", "is_png", "plain_jpeg_header", "probe"]
+__all__ = ["Buffer", "ImageInfo", "JpegHeader", "is_png", "plain_jpeg_header", "probe"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -87,18 +87,13 @@ def probe(data: Buffer) -> ImageInfo:
     LimitError
         If the header promises more than `MAX_PIXELS` pixels; nothing is decoded then.
     """
-    data = as_bytes(data)
+    data = bytes(data)  # bytes stay the same object
     return _probe_png(data) if is_png(data) else _probe_jpeg(data) or _probe_pillow(data)
 
 
 def is_png(data: bytes) -> bool:
     """Whether `data` begins as a PNG file does."""
     return data.startswith(_PNG_SIGNATURE)
-
-
-def as_bytes(data: Buffer) -> bytes:
-    """Return `data` as bytes; only what is not bytes already is copied."""
-    return data if isinstance(data, bytes) else bytes(data)
 
 
 def _info(extension: str, height: int, width: int, mode: str, warning: str = "") -> ImageInfo:
@@ -157,7 +152,7 @@ def _jpeg_header(data: Buffer) -> JpegHeader | None:
             at += 2 + length
     except (IndexError, struct.error):
         raise InputError(
-            f"the JPEG is truncated: {first_bytes(as_bytes(data))}, and end before the pixels begin"
+            f"the JPEG is truncated: {first_bytes(bytes(data))}, and end before the pixels begin"
         ) from None
     if frame is None:
         return None
@@ -203,20 +198,17 @@ def _probe_png(data: bytes) -> ImageInfo:
     chunks = _png_chunks(data)
     if not _PNG_ZIPPED.isdisjoint(chunks):
         open_image(data)  # compressed texts may be bombs: Pillow reads them within limits
-    warning = _animated(chunks.get(b"acTL", 1))
-    if bits == 16 and mode != "I;16" and not warning:
-        warning = "16 bits per channel: read with 8"
-    return _info("png", height, width, mode, warning)
+    cut = "16 bits per channel: read with 8" if bits == 16 and mode != "I;16" else ""
+    return _info("png", height, width, mode, _animated(chunks.get(b"acTL", 1)) or cut)
 
 
 def _png_chunks(data: bytes) -> dict[bytes, int]:
-    """Return the chunk types up to IEND; the value of acTL is the number of frames."""
+    """Return the chunk types up to IEND, with the number that each begins with: of acTL that of the frames."""
     chunks: dict[bytes, int] = {}
     at, end = 8, len(data)
     while at + 12 <= end:
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        chunks[kind] = int.from_bytes(data[at + 8 : at + 12], "big") if kind == b"acTL" else 1
+        length, kind, number = struct.unpack_from(">I4sI", data, at)
+        chunks[kind] = number
         at += 12 + length
         if kind == b"IEND" and b"IDAT" in chunks:
             return chunks
@@ -229,10 +221,9 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 def _probe_pillow(data: bytes) -> ImageInfo:
     with guarded(data), open_image(data, load=True) as image:
         extension = EXTENSIONS[str(image.format)]
-        info = _info(extension, image.height, image.width, image.mode)
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
-    return replace(info, warning=_animated(frames)) if frames > 1 else info
+        return _info(extension, image.height, image.width, image.mode, _animated(frames))
 
 
 def _animated(frames: int) -> str:
