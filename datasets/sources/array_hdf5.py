@@ -8,6 +8,7 @@ filters that HDF5 brings along.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import h5py
@@ -53,13 +54,11 @@ def _walk(group: Any, prefix: str = "") -> Iterator[str]:
 
 def hdf5_names(file: FileBytes) -> list[str]:
     """Return the paths of the datasets in an HDF5 file, sorted."""
-    names: list[str] = []
     with _opened(file) as archive:
-        for name in _walk(archive):
-            names.append(name)
-            if len(names) > _MAX_NAMES:
-                raise InputError(f"{file.shown} holds more than {_MAX_NAMES} datasets: store images as one dataset")
-    return sorted(names)
+        names = sorted(islice(_walk(archive), _MAX_NAMES + 1))
+    if len(names) > _MAX_NAMES:
+        raise InputError(f"{file.shown} holds more than {_MAX_NAMES} datasets: store images as one dataset")
+    return names
 
 
 def open_hdf5(file: FileBytes, member: str) -> Rows:

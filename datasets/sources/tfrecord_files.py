@@ -148,7 +148,7 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             values = parse_json(file.read(), shown)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{shown} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{shown} is no JSON object: copy it again")
