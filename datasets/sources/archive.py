@@ -58,14 +58,14 @@ class ArchiveSource(FileSource):
 
     def __init__(self, path: str | os.PathLike[str], classes: Mapping[str, str] | None = None) -> None:
         self._archive = Path(path).expanduser().absolute()
-        table = _read_table(self._archive)
-        rows, labels, names = table.in_order(classes)
+        table = _read_table(self._archive, classes)
+        rows, labels, names = table.in_order()
         if not len(rows):
             raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
         self._offsets, self._stored, sizes, deflated = table.columns(rows)
         self._deflated = deflated.astype(bool)
         super().__init__(
-            PackedNames(table.path(row, classes) for row in rows.tolist()),
+            PackedNames(map(table.path, rows.tolist())),
             sizes,
             labels=labels if names else None,
             classes=[printable(name) for name in names] if names else None,
@@ -100,8 +100,8 @@ class ArchiveSource(FileSource):
         return self._state
 
 
-def _read_table(path: Path) -> ArchiveTable:
-    table = ArchiveTable(path)
+def _read_table(path: Path, classes: Mapping[str, str] | None) -> ArchiveTable:
+    table = ArchiveTable(path, classes)
     try:
         if zipfile.is_zipfile(path):
             _read_zip(path, table)

@@ -25,13 +25,17 @@ class ArchiveTable:
     ----------
     path : Path
         The archive; its members without an image's name are looked into.
+    classes : mapping of str to str, optional
+        File name to class, for an archive without class folders: files are listed
+        as if they lay in folders of these names.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._archive = path
+    def __init__(self, path: Path, classes: Mapping[str, str] | None) -> None:
+        self._archive, self._classes = path, classes
         self._names, self._ends = bytearray(), array("q", [0])
         self._places = array("q")  # of each row: offset, stored bytes, size, whether it is deflated
-        self._folders: dict[bytes, array[int]] = {}  # folder to the rows in it
+        # Folder to the rows in it.
+        self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
         self._hidden: set[bytes] = set()
         self.ignored: Counter[str] = Counter()
 
@@ -45,7 +49,7 @@ class ArchiveTable:
 
     def add_folder(self, path: bytes) -> None:
         """Note a folder, which may stay empty."""
-        if path != b"." and not self._is_hidden(path):
+        if path != b"." and not self._is_hidden(path) and self._classes is None:
             self._folders.setdefault(path, array("q"))
 
     def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False) -> None:
@@ -55,11 +59,18 @@ class ArchiveTable:
         if not (has_image_name(path) or is_image_start(self._start(offset, stored, deflated))):
             self.ignored["not an image"] += 1
             return
-        folder = path.rpartition(b"/")[0]
-        self._folders.setdefault(folder, array("q")).append(len(self._ends) - 1)
+        self._folders.setdefault(self._folder_of(path), array("q")).append(len(self._ends) - 1)
         self._names += path
         self._ends.append(len(self._names))
         self._places.extend((offset, stored, size, deflated))
+
+    def _folder_of(self, path: bytes) -> bytes:
+        folder, _, name = path.rpartition(b"/")
+        if self._classes is None:
+            return folder
+        if printable(name) not in self._classes:
+            raise InputError(f"{self._archive}: classes= names no class for {printable(name)}")
+        return self._classes[printable(name)].encode()
 
     def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
         with self._archive.open("rb") as file:
@@ -78,13 +89,12 @@ class ArchiveTable:
         self._hidden.add(hidden)
         return True
 
-    def path(self, row: int, classes: Mapping[str, str] | None = None) -> bytes:
+    def path(self, row: int) -> bytes:
         """Return the path of a row below its root, as the unpacked folder has it."""
         path = self._raw(row)
-        if classes is not None:
-            name = path.rpartition(b"/")[2]
-            return classes[printable(name)].encode() + b"/" + name
-        return path[self._cut :]
+        if self._classes is None:
+            return path[self._cut :]
+        return self._folder_of(path) + b"/" + path.rpartition(b"/")[2]
 
     def _raw(self, row: int) -> bytes:
         return bytes(self._names[self._ends[row] : self._ends[row + 1]])
@@ -97,12 +107,11 @@ class ArchiveTable:
         inner = any(b"/" in folder for folder in self._folders)
         return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
 
-    def in_order(self, classes: Mapping[str, str] | None) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+    def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
         """Return the rows as a folder's files are ordered, their class numbers, and the class names."""
-        if classes is not None:
-            return self._by_name(classes)
         folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
-        order, labels, names = by_class({folder: len(rows) for folder, rows in folders.items()}, self.ignored)
+        ignored = self.ignored if self._classes is None else Counter()
+        order, labels, names = by_class({folder: len(rows) for folder, rows in folders.items()}, ignored)
         none = np.zeros(0, np.int64)
         return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
@@ -111,15 +120,3 @@ class ArchiveTable:
         ordered = sorted(rows, key=lambda row: (self._raw(row), row))
         keep = [a for a, b in pairwise(ordered) if self._raw(a) != self._raw(b)]
         return np.array(keep + ordered[-1:], np.int64)
-
-    def _by_name(self, classes: Mapping[str, str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
-        names = sorted({name.encode() for name in classes.values()})
-        number = {name: i for i, name in enumerate(names)}
-        rows = self._sorted(array("q", range(len(self._ends) - 1)))
-        files = [printable(self._raw(row).rpartition(b"/")[2]) for row in rows.tolist()]
-        missing = next((file for file in files if file not in classes), None)
-        if missing is not None:
-            raise InputError(f"{self._archive}: classes= names no class for {missing}")
-        labels = np.array([number[classes[file].encode()] for file in files], np.int64)
-        order = np.argsort(labels, kind="stable")
-        return rows[order], labels[order], names

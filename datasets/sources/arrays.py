@@ -115,10 +115,10 @@ class ArraySource(Source):
         classes: Sequence[str] | None = None,
     ) -> None:
         if isinstance(data, (str, os.PathLike)):
-            member = _image_member(data, member)
+            member, partner = _pair(data, member)
             self.rows = open_rows(data, member)
             if labels is None:
-                labels, label_member = _partner(data, member, label_member)
+                labels, label_member = partner if label_member is None else (data, label_member)
         elif member is not None:
             raise ConfigError(f"member={member!r} is for .npz and HDF5 files: leave it out")
         else:
@@ -220,13 +220,6 @@ def _check_labels(rows: Rows, labels: Labels | None, classes: Sequence[str] | No
         raise InputError(f"{rows.name} has {len(rows)} samples, labels has {len(labels.numbers)}: give one per sample")
 
 
-def _image_member(path: Any, member: str | None) -> str | None:
-    """Return the array that must be the images: the one whose labels are beside it, if there is one."""
-    names = [] if member is not None else member_names(path)
-    found = [name for name in names if _label_name(name, names)]
-    return found[0] if len(found) == 1 else member
-
-
 def _label_name(name: str, names: Sequence[str]) -> str | None:
     """Return which of `names` holds the labels of array `name`: y_train for x_train, and so on."""
     folder, _, last = name.rpartition("/")
@@ -239,16 +232,20 @@ def _label_name(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-def _partner(path: Any, member: str | None, label_member: str | None) -> tuple[Any, str | None]:
-    """Return the labels that go with an array by its name: (path, member), or (None, None)."""
-    if label_member is not None:
-        return path, label_member
-    if member is not None:
-        name = _label_name(member, member_names(path))
-        return (path, name) if name else (None, None)
+def _pair(path: Any, member: str | None) -> tuple[str | None, tuple[Any, str | None]]:
+    """Return which array must be the images, and path and array of the labels that go with it by its name.
+
+    The images are the one array whose labels are beside it, if nothing is said.
+    """
+    names = member_names(path)
+    partners = {name: found for name in names if (found := _label_name(name, names))}
+    if member is None and len(partners) == 1:
+        (member,) = partners
+    if member in partners:
+        return member, (path, partners[member])
     folder, name = os.path.split(os.fsdecode(path))
     other = os.path.join(folder, re.sub(r"images([-.])idx3", r"labels\1idx1", name))
-    return (other, None) if os.path.basename(other) != name and os.path.isfile(other) else (None, None)
+    return member, (other if os.path.basename(other) != name and os.path.isfile(other) else None, None)
 
 
 def mnist_images(folder: str, names: Sequence[str]) -> str | None:

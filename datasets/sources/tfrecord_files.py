@@ -95,13 +95,9 @@ def find_record_set(path: Any, split: str | None = None) -> RecordSet:
     names = _names_of_split(where, split)
     _check_complete(where, names)
     files = tuple(os.path.join(where, name) for name in names)
-    if not _is_tfds(where):
-        return RecordSet(files)
-    return RecordSet(files, _shard_lengths(where, files), _features(where))
-
-
-def _is_tfds(folder: str) -> bool:
-    return all(os.path.isfile(os.path.join(folder, name)) for name in ("dataset_info.json", "features.json"))
+    if all(os.path.isfile(os.path.join(where, name)) for name in ("dataset_info.json", "features.json")):
+        return RecordSet(files, _shard_lengths(where, files), _features(where))
+    return RecordSet(files)
 
 
 def _split_of(name: str) -> str:
