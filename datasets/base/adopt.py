@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from datasets.base.adopt_files import FilesToAdopt, find_files
+from datasets.base.adopt_files import find_files
 from datasets.base.adopt_values import kind_of_values
 from datasets.base.commit import Part, SplitPaths, publish_file, split_lock
 from datasets.base.errors import InputError, ShardwrightError
@@ -116,20 +116,21 @@ def index_files(
     >>> index_files("coco/train-*.tar", split="train")  # doctest: +SKIP
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
-    chosen = find_files(Path(path).expanduser(), check_split(split), format)
-    root = chosen.folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
-    paths = SplitPaths(root, split, chosen.folder)
+    record, files, ignored = find_files(Path(path).expanduser(), check_split(split), format)
+    folder = files[0].parent
+    root = folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
+    paths = SplitPaths(root, split, folder)
     check_new(paths, _MEND)
-    states = {file: _state(file) for file in chosen.files}
-    shards = _find_all(chosen)
+    states = {file: _state(file) for file in files}
+    shards = _find_all(record, files)
     fields = _common_fields(shards)
     with Progress(sum(shard.count for shard in shards), progress) as bar:
         indexed = [_index_shard(shard, fields, bar) for shard in shards]
     for file, state in states.items():
         if _state(file) != state:
             raise InputError(f"{file} was changed while it was indexed; let nobody write to it, then index it again")
-    ignored = add_counts([chosen.ignored, *(shard.left_out for shard in shards), _unlike(shards, fields)])
-    return _publish(paths, chosen.record.name, fields, indexed, ignored)
+    ignored = add_counts([ignored, *(shard.left_out for shard in shards), _unlike(shards, fields)])
+    return _publish(paths, record.name, fields, indexed, ignored)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -140,16 +141,16 @@ def _state(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _find_all(chosen: FilesToAdopt) -> list[Found]:
+def _find_all(record: Format, files: Sequence[Path]) -> list[Found]:
     shards: list[Found] = []
     used: set[Path] = set()
-    for file in chosen.files:
+    for file in files:
         if file not in used:
-            shards.append(_find(chosen.record, file))
+            shards.append(_find(record, file))
             used.update(shards[-1].files)
     filled = [shard for shard in shards if shard.count]
     if not filled:
-        raise InputError(f"{chosen.files[0]} holds no samples; there is nothing to index")
+        raise InputError(f"{files[0]} holds no samples; there is nothing to index")
     plain = {f.name for shard in filled for f in shard.fields if f.kind == "bytes"}
     return [_with_bytes(shard, plain) for shard in filled]
 

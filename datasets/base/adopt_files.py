@@ -2,37 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.base.errors import ConfigError, InputError, UnsafeDataError
 from datasets.base.formats import Format, format_names, get_format
 from datasets.base.manifest import is_safe_name
 
-__all__ = ["FilesToAdopt", "find_files"]
+__all__ = ["find_files"]
 
 
-@dataclass(frozen=True, slots=True)
-class FilesToAdopt:
-    """Files of one format in one folder, in the order of their names.
-
-    Parameters
-    ----------
-    record : Format
-    folder : Path
-    files : tuple of Path
-    ignored : dict of str to int
-        What else the folder holds: reason to the number of files.
-    """
-
-    record: Format
-    folder: Path
-    files: tuple[Path, ...]
-    ignored: dict[str, int]
-
-
-def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
-    """Find the files of a split.
+def find_files(path: Path, split: str, format_name: str | None) -> tuple[Format, list[Path], dict[str, int]]:
+    """Find the files of a split: of one format, and in one folder.
 
     Parameters
     ----------
@@ -41,6 +21,14 @@ def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
     split : str
         In a folder, files called after it (``train-0.tar``) are taken and others left, if there are any.
     format_name : str, optional
+
+    Returns
+    -------
+    record : Format
+    files : list of Path
+        In the order of their names.
+    ignored : dict of str to int
+        What else the folder holds: reason to the number of files.
 
     Raises
     ------
@@ -59,16 +47,15 @@ def find_files(path: Path, split: str, format_name: str | None) -> FilesToAdopt:
         ignored["file of another kind"] = len(found) - len(known)
         chosen = [entry for entry in known if _is_called(entry, split)] or known
         ignored[f"file that is not called {split}"] = len(known) - len(chosen)
-        folder = path
     else:
-        chosen, folder = _matching(path), path.parent
+        chosen = _matching(path)
     if not chosen:
         raise InputError(f"{path} holds no files that are indexed; looked for {', '.join(every)}")
     for file in chosen:
         if not is_safe_name(file.name):
             raise UnsafeDataError(f"{file.parent / ascii(file.name)}: rename it: its name could mislead other tools")
     record = get_format(format_name) if format_name else _only_format(chosen, suffixes)
-    return FilesToAdopt(record, folder, tuple(sorted(chosen)), {k: n for k, n in ignored.items() if n})
+    return record, sorted(chosen), {reason: count for reason, count in ignored.items() if count}
 
 
 def _matching(path: Path) -> list[Path]:

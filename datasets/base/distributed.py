@@ -5,7 +5,7 @@ was made by hand. The first one that speaks is believed, and the others must not
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch.distributed
 
@@ -25,7 +25,7 @@ LAUNCHERS = (
 class _Claim:
     """What one source says of this process."""
 
-    origin: str
+    origin: str = field(compare=False)
     rank: int
     world: int
 
@@ -35,7 +35,7 @@ class _Claim:
     def agrees(self, outer: "_Claim") -> bool:
         """Whether `outer` says the same, or counts processes that each started several like this one."""
         nested = self.world > outer.world and self.world % outer.world == 0
-        return nested or (self.rank, self.world) == (outer.rank, outer.world)
+        return nested or self == outer
 
 
 def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tuple[int, int]:
@@ -61,24 +61,21 @@ def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tu
     given = None
     if rank is not None and num_replicas is not None:
         given = _checked("the arguments rank= and num_replicas=", rank, num_replicas)
-    if not dist:
-        return (given.rank, given.world) if given else (0, 1)
-    group = _process_group()
-    claims = [*group, *_environment(alone=not group)]
-    if given and claims and (given.rank, given.world) != (claims[0].rank, claims[0].world):
+    claims = _claims() if dist else []
+    if given and claims and given != claims[0]:
         raise _contradiction(given, claims[0], "leave the arguments out, or leave dist=True out")
     for claim in claims[1:]:
         if not claims[0].agrees(claim):
             raise _contradiction(
                 claims[0], claim, "unset the variables that are wrong, or give rank= and num_replicas="
             )
-    first = given or (claims[0] if claims else None)
-    if first is None:
+    if dist and not given and not claims:
         names = ", ".join(f"{r}/{w} ({name})" for name, r, w in LAUNCHERS)
         raise DistributedError(
             "dist=True, but no rank was found: give rank= and num_replicas=, initialise "
             f"torch.distributed, or start with a launcher that sets one of {names}"
         )
+    first = next(claim for claim in (given, *claims, _Claim("one process", 0, 1)) if claim)
     return first.rank, first.world
 
 
@@ -86,10 +83,11 @@ def _contradiction(a: _Claim, b: _Claim, mend: str) -> DistributedError:
     return DistributedError(f"this process is two different ranks ({a}; {b}); {mend}")
 
 
-def _process_group() -> list[_Claim]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return []
-    return [_Claim("torch.distributed", torch.distributed.get_rank(), torch.distributed.get_world_size())]
+def _claims() -> list[_Claim]:
+    group = []
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        group = [_Claim("torch.distributed", torch.distributed.get_rank(), torch.distributed.get_world_size())]
+    return [*group, *_environment(alone=not group)]
 
 
 def _environment(alone: bool) -> list[_Claim]:

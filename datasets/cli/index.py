@@ -5,7 +5,6 @@ from pathlib import Path
 
 from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -28,7 +27,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Index the files and say what was found."""
     from datasets.base.adopt import index_files  # torch is slow to import
 
@@ -42,4 +41,3 @@ def run(options: argparse.Namespace) -> int:
     for name, modes in manifest.modes.items():
         if modes.get("unreadable"):
             say(f"  damaged  {name}: {modes['unreadable']:,} are no images that can be read")
-    return DONE

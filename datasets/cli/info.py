@@ -7,7 +7,6 @@ from typing import Any
 
 from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "describe", "run"]
 
@@ -27,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with everything")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Print a paragraph per split, or JSON."""
     from datasets.base.publish import split_names
 
@@ -35,11 +34,10 @@ def run(options: argparse.Namespace) -> int:
     found = {name: describe(options.dataset_path, name, options.data_path) for name in names}
     if options.json:
         say(json.dumps({"path": str(options.dataset_path), "splits": found}, indent=2))
-        return DONE
+        return
     say(str(options.dataset_path))
     for name, split in found.items():
         _print_split(name, split)
-    return DONE
 
 
 def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> dict[str, Any]:

@@ -5,13 +5,13 @@ header asks for: a forged one can neither make it read gigabytes nor go round
 in circles. Nothing is extracted, and links are not followed.
 """
 
+import io
 import re
 import tarfile
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,24 +33,18 @@ _MAX_DIGITS = 20
 _MAX_SUFFIXES = 64
 
 
-class _Headers:
+class _Headers(io.FileIO):
     """A file of which only small pieces are read, and nothing before its beginning."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _MAX_HEADER:
             raise UnsafeDataError(f"the header before byte {self.tell()} asks for {size} bytes of text: it is forged")
-        return self._file.read(size)
+        return super().read(size)
 
-    def seek(self, position: int) -> int:
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
         if position < 0:
             raise UnsafeDataError(f"the header before byte {self.tell()} leads to byte {position}: it is forged")
-        return self._file.seek(position)
-
-    def tell(self) -> int:
-        return self._file.tell()
+        return super().seek(position, whence)
 
 
 def adopt_tar(path: Path) -> Found:
@@ -119,12 +113,11 @@ def _members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, str, int
 
 def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
     """Yield all members, and see that nothing but zeros comes after them."""
-    with path.open("rb") as file:
+    with _Headers(path) as file:
         if file.read(2) == b"\x1f\x8b":
             raise InputError(f"{path} is compressed, so no member lies in it as it is: unpack it with gunzip")
         file.seek(0)
-        source: Any = _Headers(file)
-        with tarfile.open(fileobj=source, mode="r:") as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             end = 0
             while (entry := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it keeps them all, typeshed does not know
