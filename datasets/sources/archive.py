@@ -9,7 +9,6 @@ the unpacked folder, so the converted split is the same, byte for byte.
 import os
 import posixpath
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -59,7 +58,7 @@ class ArchiveSource(FileSource):
     def __init__(self, path: str | os.PathLike[str], classes: Mapping[str, str] | None = None) -> None:
         self._archive = Path(path).expanduser().absolute()
         table = _read_table(self._archive, classes)
-        rows, labels, names = table.in_order()
+        rows, labels, class_names = table.in_order()
         if not len(rows):
             raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
         self._offsets, self._stored, sizes, deflated = table.columns(rows)
@@ -67,8 +66,8 @@ class ArchiveSource(FileSource):
         super().__init__(
             PackedNames(map(table.path, rows.tolist())),
             sizes,
-            labels=labels if names else None,
-            classes=[printable(name) for name in names] if names else None,
+            labels=labels,
+            classes=class_names,
         )
         status = self._archive.stat()
         self._archive_size, self._state = status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
@@ -101,6 +100,8 @@ class ArchiveSource(FileSource):
 
 
 def _read_table(path: Path, classes: Mapping[str, str] | None) -> ArchiveTable:
+    import tarfile  # readers, which get to import this module, do not need it
+
     table = ArchiveTable(path, classes)
     try:
         if zipfile.is_zipfile(path):
@@ -120,6 +121,8 @@ def _read_table(path: Path, classes: Mapping[str, str] | None) -> ArchiveTable:
 
 def _read_tar(file: IO[bytes], start: int, folder: bytes, table: ArchiveTable) -> None:
     """List a tar that begins at byte `start` of the archive; a tar in it is the folder of its name."""
+    import tarfile
+
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for entry in archive:
             archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every entry

@@ -1,5 +1,6 @@
 """The table of contents of an archive: packed, and put into the order of a folder."""
 
+import os
 import zlib
 from array import array
 from collections import Counter
@@ -107,11 +108,12 @@ class ArchiveTable:
         inner = any(b"/" in folder for folder in self._folders)
         return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
 
-    def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+    def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, tuple[str, ...] | None]:
         """Return the rows as a folder's files are ordered, their class numbers, and the class names."""
         folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
+        counts = {folder: len(rows) for folder, rows in folders.items()}
         ignored = self.ignored if self._classes is None else Counter()
-        order, labels, names = by_class({folder: len(rows) for folder, rows in folders.items()}, ignored)
+        order, labels, names = by_class(os.fsencode(self._archive), counts, ignored)
         none = np.zeros(0, np.int64)
         return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 

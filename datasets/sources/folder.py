@@ -11,7 +11,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,15 +134,6 @@ def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     return listings
 
 
-def _class_names(root: bytes, folders: Sequence[bytes]) -> tuple[str, ...]:
-    """Return the names of the classes, which are different even where they are not UTF-8."""
-    names = tuple(printable(folder) for folder in folders)
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError(f"{printable(root)} has two class folders shown as {name}: rename one")
-    return names
-
-
 def _root(path: str | os.PathLike[str]) -> bytes:
     """Return the absolute path of a folder."""
     root = os.path.abspath(os.path.expanduser(os.fsencode(path)))
@@ -195,16 +186,16 @@ class FolderSource(PathSource):
         found = {part.path: part for part in _walk(where, ignored)}
         counts = {path: len(part.names) for path, part in found.items()}
         # A link to a folder that is read already is an empty class.
-        order, labels, classes = by_class(dict.fromkeys(found[b""].links, 0) | counts, ignored)
+        order, labels, classes = by_class(where, dict.fromkeys(found[b""].links, 0) | counts, ignored)
         parts = [found[path] for path in order if path in found]
         if not any(counts[part.path] for part in parts):
-            raise _no_images(where, len(classes), ignored)
+            raise _no_images(where, len(classes or ()), ignored)
         super().__init__(
             where,
             PackedNames(path for part in parts for path in part.paths()),
             np.concatenate([part.sizes for part in parts]),
             np.concatenate([part.mtimes for part in parts]),
-            labels=labels if classes else None,
-            classes=_class_names(where, classes) if classes else None,
+            labels=labels,
+            classes=classes,
         )
         self.ignored = dict(sorted(ignored.items()))

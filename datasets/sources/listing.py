@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from datasets.base.errors import DistributedError
 from datasets.base.storage import FileCache
 from datasets.sources import open_source
+from datasets.sources.archive import ArchiveSource
 from datasets.sources.detect import source_of_path
 from datasets.sources.files import FileSource, PackedNames
 from datasets.sources.folder import FolderSource
@@ -30,8 +31,6 @@ _ARCHIVE = ("_offsets", "_stored", "_deflated")
 
 def open_unless_listed(input_data: Any) -> Source | None:
     """Return the source of an input, or ``None`` if it takes a scan that another process's listing spares."""
-    from datasets.sources.archive import ArchiveSource  # with tarfile, which readers do not need
-
     if not isinstance(input_data, (str, os.PathLike)):
         return open_source(input_data)
     source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
@@ -42,15 +41,11 @@ def open_unless_listed(input_data: Any) -> Source | None:
 
 def has_listing(source: Source) -> bool:
     """Whether `write_listing` takes a source: those that scan files do."""
-    from datasets.sources.archive import ArchiveSource
-
     return type(source) in (FolderSource, ArchiveSource)
 
 
 def write_listing(source: Source, file: IO[bytes]) -> None:
     """Write what `read_listing` makes the same source of, without a copy of it in memory."""
-    from datasets.sources.archive import ArchiveSource
-
     if not isinstance(source, FolderSource | ArchiveSource):
         raise TypeError(f"{type(source).__name__} scans no files")
     about = json.dumps({"classes": source._classes, "state": source.state(), "ignored": dict(source.ignored)})
@@ -82,8 +77,6 @@ def read_listing(path: Path, input_data: str | os.PathLike[str]) -> Source:
 
 
 def _restored(arrays: Mapping[str, NDArray[Any]], input_data: str | os.PathLike[str]) -> Source:
-    from datasets.sources.archive import ArchiveSource
-
     about = json.loads(arrays["about"].tobytes())
     paths = PackedNames()
     paths.blob, paths.ends = arrays["names"].tobytes(), arrays["ends"]
