@@ -151,12 +151,7 @@ def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.
         raise
     except _HEADER_ERRORS as error:
         raise InputError(f"{name}: the .npy header is damaged ({error}); make or copy it again") from error
-    if dtype.hasobject:
-        raise UnsafeDataError(
-            f"{name} holds pickled Python objects, which are never loaded: "
-            "save it again with a number or string dtype, for example array.astype('uint8') or array.astype(str)"
-        )
-    check_numbers(dtype, name)
+    check_numbers(dtype, name, unsafe=UnsafeDataError)
     if not shape or any(type(n) is not int or n < 0 for n in shape):
         raise InputError(f"{name} has shape {shape}: the first axis counts the samples")
     return shape, fortran, dtype

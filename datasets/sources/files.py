@@ -282,7 +282,7 @@ def pack_files(
 ) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
     """Return the paths, sizes and times of the last change of files as `PathSource` takes them."""
     rows = list(files)
-    sizes, mtimes = np.array([row[1:] for row in rows], np.int64).reshape(-1, 2).T
+    sizes, mtimes = (np.fromiter((row[i] for row in rows), np.int64, len(rows)) for i in (1, 2))
     return PackedNames(row[0] for row in rows), sizes, mtimes
 
 
