@@ -18,7 +18,7 @@ from datasets.base.errors import InputError
 from datasets.base.storage import read_into
 from datasets.sources.files import READ_FLAGS, checked_status, printable
 
-__all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes"]
+__all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes", "head_of"]
 
 # Fills a buffer from a position and returns how many bytes there were.
 ReadInto = Callable[[memoryview, int], int]
@@ -75,12 +75,6 @@ class FileBytes:
         if len(view):
             read_into(handle, [view], self.offset + offset, Path(self.path))
         return len(view)
-
-    def head(self, count: int) -> bytes:
-        """Return the first `count` bytes, fewer if there are not so many."""
-        buffer = bytearray(count)
-        with self.opened() as read:
-            return bytes(buffer[: read(memoryview(buffer), 0)])
 
 
 def file_bytes(path: str | os.PathLike[str]) -> FileBytes:
@@ -237,3 +231,10 @@ class InflatedBytes:
 
 # Bytes that are read by position, whichever way they lie in the file.
 Bytes = FileBytes | InflatedBytes
+
+
+def head_of(source: Bytes, count: int) -> bytes:
+    """Return the first `count` bytes, fewer if there are not so many."""
+    buffer = bytearray(count)
+    with source.opened() as read:
+        return bytes(buffer[: read(memoryview(buffer), 0)])
