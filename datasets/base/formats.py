@@ -95,9 +95,8 @@ _TABLE = (
         "datasets.hdf5.hdf5_converter:HDF5Converter",
         "datasets.hdf5.hdf5_reader:HDF5Reader",
         "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
-        "h5py",
-        "datasets.hdf5.hdf5_adopt:adopt_hdf5",
-        (".hdf5", ".he5"),
+        adopter="datasets.hdf5.hdf5_adopt:adopt_hdf5",
+        adopts=(".hdf5", ".he5"),
     ),
     Format(
         "parquet",
@@ -105,8 +104,7 @@ _TABLE = (
         "datasets.parquet.parquet_converter:ParquetConverter",
         "datasets.parquet.parquet_reader:ParquetReader",
         "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
-        "pyarrow",
-        "datasets.parquet.parquet_adopt:adopt_parquet",
+        adopter="datasets.parquet.parquet_adopt:adopt_parquet",
     ),
     Format(
         "pyarrow_ipc",
@@ -114,9 +112,8 @@ _TABLE = (
         "datasets.pyarrow_ipc.pyarrow_ipc_converter:IpcConverter",
         "datasets.pyarrow_ipc.pyarrow_ipc_reader:IpcReader",
         "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
-        "pyarrow",
-        "datasets.pyarrow_ipc.pyarrow_ipc_adopt:adopt_ipc",
-        (".ipc", ".feather", ".arrows"),
+        adopter="datasets.pyarrow_ipc.pyarrow_ipc_adopt:adopt_ipc",
+        adopts=(".ipc", ".feather", ".arrows"),
     ),
     Format(
         "tar",

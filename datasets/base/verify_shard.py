@@ -12,7 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.commit import SplitPaths
-from datasets.base.errors import ConfigError, ShardwrightError
+from datasets.base.errors import ConfigError, CorruptShardError, ShardwrightError
 from datasets.base.fields import Field
 from datasets.base.formats import Format, get_format
 from datasets.base.index import Ranges, check_file, trim
@@ -143,11 +143,8 @@ class ShardCheck:
             return
         offsets, lengths = rows[f"{name}_offset"], rows[f"{name}_length"]
         for row in np.flatnonzero((found.offsets != offsets) | (found.lengths != lengths)).tolist():
-            reason = (
-                f"{found.lengths[row]} bytes at byte {found.offsets[row]}, "
-                f"the index says {lengths[row]} at {offsets[row]}"
-            )
-            yield self._problem(found.path, reason, row, name)
+            here = f"{found.lengths[row]} bytes at byte {found.offsets[row]}"
+            yield self._problem(found.path, f"{here}, the index says {lengths[row]} at {offsets[row]}", row, name)
 
     def _compare_scalars(self, path: Path, name: str, found: NDArray[Any], rows: NDArray[Any]) -> Iterator[Problem]:
         if found.shape != rows.shape:
@@ -164,15 +161,11 @@ class ShardCheck:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             for row, (offset, length, wanted) in enumerate(zip(*columns, strict=True)):
-                place = f"{length} bytes at byte {offset}"
-                if offset < 0 or length < 0 or offset + length > size:
-                    yield self._problem(path, f"{place} are not in the file of {size} bytes", row, name)
-                    continue
                 try:
+                    if offset < 0 or length < 0 or offset + length > size:
+                        raise CorruptShardError(f"they are not in the file of {size} bytes")
                     found = xxhash.xxh3_64_intdigest(read_exactly(file.fileno(), length, offset, path))
+                    if found != wanted:
+                        raise CorruptShardError(f"their xxh3-64 is {found:016x}, the index says {wanted:016x}")
                 except ShardwrightError as error:
-                    yield self._problem(path, f"{place}: {reason_of(error, path)}", row, name)
-                    continue
-                if found != wanted:
-                    reason = f"{place}: their xxh3-64 is {found:016x}, the index says {wanted:016x}"
-                    yield self._problem(path, reason, row, name)
+                    yield self._problem(path, f"{length} bytes at byte {offset}: {reason_of(error, path)}", row, name)

@@ -1,9 +1,10 @@
 """``shardwright convert``: a folder of images, or a converted split, into shards."""
 
 import argparse
+import contextlib
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--input-data-path", metavar="PATH", type=Path, help="folder of INPUT's shards, if elsewhere")
     name = chosen_format(arguments)
     if name in names:
-        offered = _offered(name)
-        add_options(parser, offered)
-        arguments[:] = join_pairs(arguments, offered)
+        options = options_of(get_format(name).load_converter())
+        add_options(parser, options)
+        arguments[:] = join_pairs(arguments, options)
     elif estimate or {"-h", "--help"} & set(arguments):
         _add_all_options(parser)
 
@@ -59,14 +60,18 @@ def chosen_format(arguments: Sequence[str]) -> str | None:
     return name
 
 
-def _offered(format_name: str) -> dict[str, Option]:
-    return options_of(get_format(format_name).load_converter())
+def _offered() -> dict[str, dict[str, Option]]:
+    """Return the options of every format whose library is there."""
+    offered = {}
+    for name in format_names():
+        with contextlib.suppress(ConfigError):
+            offered[name] = options_of(get_format(name).load_converter())
+    return offered
 
 
 def _add_all_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all formats, grouped by the formats that have them."""
-    offered = {name: _offered(name) for name in _installed(format_names())}
-    groups: dict[str, dict[str, Option]] = {}
+    offered, groups = _offered(), dict[str, dict[str, Option]]()
     for options in offered.values():
         for option in options.values():
             owners = [name for name, others in offered.items() if option.name in others]
@@ -75,16 +80,6 @@ def _add_all_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, groups.pop("options", {}))
     for title, options in groups.items():
         add_options(parser.add_argument_group(title), options)
-
-
-def _installed(names: Iterable[str]) -> Iterable[str]:
-    """Yield the formats whose libraries are there."""
-    for name in names:
-        try:
-            get_format(name).load_converter()
-        except ConfigError:
-            continue
-        yield name
 
 
 def run(options: argparse.Namespace) -> int:
@@ -98,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if options.estimate:
         from datasets.cli.estimate import print_estimates
 
-        return print_estimates([options.format] if options.format else list(_installed(format_names())), given)
+        return print_estimates([options.format] if options.format else list(_offered()), given)
     start = time.perf_counter()
     with stop_on_signals(), warnings.catch_warnings():
         # More workers than cores is the user's choice, or the default's: torch need not warn.

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import sync_file, sync_folder, take_lock
+from datasets.base.commit import sync_file, sync_folder
 from datasets.base.errors import ConfigError, OutputExistsError, ShardwrightError, StorageError
+from datasets.base.lock import held_lock
 
 __all__ = ["new_output"]
 
@@ -37,20 +38,16 @@ def new_output(output: Path, input_data: Any) -> Iterator[Path]:
     temporary = output.with_name(f".{output.name}.tmp")
     with _storage_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(output.with_name(f".{output.name}.lock"))
-    try:
-        _remove(temporary)  # what a killed export left
-        with _storage_errors(output):
-            yield temporary
-            _make_durable(temporary)
-            _check(output, input_data)  # somebody else may have made it meanwhile
-            temporary.rename(output)
-            sync_folder(output.parent)
-    finally:
-        _remove(temporary)
-        with contextlib.suppress(OSError):
-            Path(lock.name).unlink()
-        lock.close()
+        with held_lock(output.with_name(f".{output.name}.lock")):
+            _remove(temporary)  # what a killed export left
+            try:
+                yield temporary
+                _make_durable(temporary)
+                _check(output, input_data)  # somebody else may have made it meanwhile
+                temporary.rename(output)
+                sync_folder(output.parent)
+            finally:
+                _remove(temporary)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,9 @@ is being written) and a journal: the hash of every finished chunk. A run that
 was killed goes on at the first chunk whose hash does not hold.
 """
 
-import contextlib
-import json
 import math
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +17,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.commit import publish_file, storage_errors, sync_file, sync_folder, take_lock
+from datasets.base.commit import publish_file, storage_errors, sync_file, sync_folder
 from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchError, StorageError
 from datasets.base.file_array import FileArray
+from datasets.base.lock import held_lock
 from datasets.base.manifest import StoredFile, canonical_json, parse_json
 from datasets.base.plan import differences
 from datasets.base.values import npy_header
@@ -123,7 +121,7 @@ def write_single_file(
     StorageError
         If the disk fails or is full.
     """
-    with storage_errors(target.path), _lock(target.beside("lock")):
+    with storage_errors(target.path), held_lock(target.beside("lock")):
         begun = _begun(target)
         if target.path.exists() and not overwrite and not begun:
             raise OutputExistsError(f"{target.path} is there already: pass overwrite, or choose another name")
@@ -141,20 +139,6 @@ def write_single_file(
         part.replace(target.path)
         sync_folder(target.path.parent)
     return stored
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    file = take_lock(path)
-    try:
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid()}))
-        file.flush()
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(file.name).unlink()
-        file.close()
 
 
 def _begun(target: SingleFile) -> bool:

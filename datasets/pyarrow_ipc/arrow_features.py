@@ -66,14 +66,12 @@ def columns_of(schema: Any) -> tuple[list[ArrowColumn], list[str]]:
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:
     """Return Hugging Face's description of each column, as far as there is one."""
-    text = (schema.metadata or {}).get(b"huggingface")
+    text = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        features = parse_json(text, "the metadata 'huggingface'")["info"]["features"] if text else {}
-    except (ValueError, KeyError, TypeError):  # another program's words, of no use here
+        features = parse_json(text, "the metadata 'huggingface'")["info"]["features"]
+        return {str(k): v for k, v in features.items() if isinstance(v, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError):  # another program's words, of no use here
         return {}
-    if not isinstance(features, dict):
-        return {}
-    return {str(k): v for k, v in features.items() if isinstance(v, dict)}
 
 
 def _column(number: int, column: Any, name: str, feature: dict[str, Any]) -> ArrowColumn | None:
