@@ -57,26 +57,20 @@ def open_source(input_data: Any) -> Source:
     return torch_dataset.DatasetSource(input_data)
 
 
-def _is_iterable_style(value: Any) -> bool:
-    """Tell whether a value gives samples, but not by number."""
-    torch_data = sys.modules.get("torch.utils.data")
-    if torch_data is not None and isinstance(value, torch_data.IterableDataset):
-        return True  # it inherits a __getitem__ that only raises
-    by_number = hasattr(value, "__len__") and hasattr(value, "__getitem__")
-    return not by_number and (hasattr(value, "__iter__") or hasattr(value, "__getitem__"))
-
-
 def _check_dataset(value: Any) -> None:
     """Raise `InputError` unless `value` gives samples by number."""
     kind = type(value).__name__
     if isinstance(value, type):
         raise InputError(f"input_data is the class {value.__name__}, not a dataset; {_ACCEPTED}")
-    if _is_iterable_style(value):
+    by_number = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    torch_data = sys.modules.get("torch.utils.data")
+    if torch_data is not None and isinstance(value, torch_data.IterableDataset):
+        by_number = False  # it inherits a __getitem__ that only raises
+    if not by_number and (hasattr(value, "__iter__") or hasattr(value, "__getitem__")):
         raise InputError(
             f"input_data is an iterable-style {kind}: samples are read by number, in any order; "
             "give it __len__ and __getitem__, or convert list(input_data)"
         )
-    # These have both methods too, but what one sample of them would be is a guess.
-    unclear = isinstance(value, (dict, tuple, bytes, bytearray)) or hasattr(value, "__array__")
-    if unclear or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+    # The others have both methods too, but what one sample of them would be is a guess.
+    if not by_number or isinstance(value, (dict, tuple, bytes, bytearray)) or hasattr(value, "__array__"):
         raise InputError(f"input_data is of type {kind}; {_ACCEPTED}")

@@ -54,6 +54,14 @@ def _unpaired(root: bytes, alone: set[bytes], what: str, other: str, ignored: Co
     return [f"{printable(root)} has {len(alone)} {what}s without {other}: {shown}"]
 
 
+def _not_paired(problems: list[str], some: bool) -> InputError:
+    mend = "add what is missing, move it away, or pass unpaired='skip'" if some else "no image has a mask"
+    return InputError(
+        f"{'; '.join(problems)}; {mend}. Names are compared without extension; if they end differently, as 0001 and "
+        "0001_mask do, say so with image_suffix= or mask_suffix="
+    )
+
+
 class ParallelFoldersSource(PairedFilesSource):
     """Images in one folder and their masks in another, matched by name without extension.
 
@@ -106,12 +114,8 @@ class ParallelFoldersSource(PairedFilesSource):
             *_unpaired(mask_root, found_masks.keys() - found.keys(), "mask", "an image", ignored),
         ]
         if not pairs or (problems and unpaired == "raise"):
-            mend = "add what is missing, move it away, or pass unpaired='skip'" if pairs else "no image has a mask"
-            reasons = "; ".join(problems) or f"{printable(image_root)} and {printable(mask_root)} hold no images"
-            raise InputError(
-                f"{reasons}; {mend}. Names are compared without extension; if they end differently, as 0001 and "
-                "0001_mask do, say so with image_suffix= or mask_suffix="
-            )
+            shown = f"{printable(image_root)} and {printable(mask_root)}"
+            raise _not_paired(problems or [f"{shown} hold no images"], bool(pairs))
         mask = Field("mask", "mask", names=None if classes is None else tuple(classes))
         columns = [
             (Field("image", "image"), PathSource(image_root, *pack_files(found[key] for key in pairs))),
