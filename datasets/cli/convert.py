@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     if manifest is None:
         say(f"{options.output_path}: the shards of this rank are written; the last rank publishes the split")
         return DONE
-    _summarize(converter, manifest, manifest.num_samples + manifest.skipped - before, time.perf_counter() - start)
+    _summarize(converter, manifest, before, time.perf_counter() - start)
     return _skipped(manifest.skipped, options)
 
 
@@ -131,18 +131,18 @@ def _finished_samples(converter: Any) -> int:
     return total if paths.manifest.exists() else min(shards * per_shard, total)
 
 
-def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> None:
+def _summarize(converter: Any, manifest: Any, before: int, seconds: float) -> None:
     files = [file for shard in manifest.shards for file in shard.files]
     nbytes = sum(file.size for file in (manifest.index, *manifest.extra, *files))
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
     say(f"  images   {manifest.num_samples:,} in {len(manifest.shards):,} shards")
     read = _bytes_in(converter.source)
     say(f"  bytes    {'' if read is None else f'{readable_bytes(read)} in, '}{readable_bytes(nbytes)} out")
+    written = manifest.num_samples + manifest.skipped - before
     if written <= 0:
         say("  time     it was complete already; nothing was written")
     else:
-        rest = manifest.num_samples + manifest.skipped - written
-        went_on = f"; {rest:,} images were there from an earlier run" if rest else ""
+        went_on = f"; {before:,} images were there from an earlier run" if before else ""
         say(f"  time     {seconds:.1f} s, {written / seconds:,.0f} images/s{went_on}")
     for reason, count in manifest.ignored.items():
         say(f"  ignored  {reason}: {count:,}")

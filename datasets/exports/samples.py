@@ -17,7 +17,7 @@ from datasets.sources import open_source
 from datasets.sources.source import Source
 from datasets.sources.split import SplitSource
 
-__all__ = ["Samples", "image_file", "open_samples"]
+__all__ = ["Samples", "image_file"]
 
 
 class Samples(Source):
@@ -25,22 +25,41 @@ class Samples(Source):
 
     Parameters
     ----------
-    source : Source
-    fields : sequence of Field
-    split : str
-        For the names of files.
-    images_per_file : int
-    progress : bool, optional
-        Progress bar; ``None``: only on a terminal.
+    input_data, split, columns, data_path, images_per_file, progress
+        As those of `export`.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is wrong.
+    InputError
+        If there are no samples.
     """
 
     def __init__(
-        self, source: Source, fields: Sequence[Field], split: str, images_per_file: int, progress: bool | None
+        self,
+        input_data: Any,
+        split: str,
+        columns: Sequence[str] | None,
+        data_path: Any,
+        images_per_file: int,
+        progress: bool | None,
     ) -> None:
-        self._source, self.ignored = source, source.ignored
-        self.fields = {f.name: f for f in fields}
+        self.images_per_file = check_whole("images_per_file", images_per_file, 1)
+        if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
+            raise InputError(f"split={split!r} must be made of letters, digits and underscores")
+        is_split = isinstance(input_data, (str, PathLike)) and split_names(str(input_data))
+        source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data)
+        if not len(source):
+            raise InputError("the input has no samples; there is nothing to export")
+        first = source[0]
+        for name in columns or ():
+            check_choice("columns", name, tuple(first))
+        names = first if columns is None else columns
+        self.fields = {name: source.fields.get(name) or infer_field(name, first[name]) for name in names}
+        check_fields(tuple(self.fields.values()))
         self.sample_type = source.sample_type if list(self.fields) in (["image"], ["image", "label"]) else "dict"
-        self.split, self.images_per_file, self.progress = split, images_per_file, progress
+        self._source, self.ignored, self.split, self.progress = source, source.ignored, split, progress
 
     def __len__(self) -> int:
         return len(self._source)
@@ -83,39 +102,6 @@ class Samples(Source):
         """The field that says the class."""
         fields = self.fields.values()
         return next((f for f in fields if f.kind == "class_label" or (f.kind == "int" and f.name == "label")), None)
-
-
-def open_samples(
-    input_data: Any,
-    split: str,
-    columns: Sequence[str] | None,
-    data_path: Any,
-    images_per_file: int,
-    progress: bool | None,
-) -> Samples:
-    """Open an input for an export; the arguments are those of `export`.
-
-    Raises
-    ------
-    ConfigError
-        If an argument is wrong.
-    InputError
-        If there are no samples.
-    """
-    check_whole("images_per_file", images_per_file, 1)
-    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-        raise InputError(f"split={split!r} must be made of letters, digits and underscores")
-    is_split = isinstance(input_data, (str, PathLike)) and split_names(str(input_data))
-    source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data)
-    if not len(source):
-        raise InputError("the input has no samples; there is nothing to export")
-    first = source[0]
-    for name in columns or ():
-        check_choice("columns", name, tuple(first))
-    chosen = {name: first[name] for name in (first if columns is None else columns)}
-    fields = tuple(source.fields.get(name) or infer_field(name, value) for name, value in chosen.items())
-    check_fields(fields)
-    return Samples(source, fields, split, images_per_file, progress)
 
 
 def image_file(field: Field, value: Any) -> tuple[bytes, images.ImageInfo]:

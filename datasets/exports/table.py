@@ -98,12 +98,12 @@ def export(
     >>> export("out", "images", "folder")  # doctest: +SKIP
     """
     from datasets.exports.output import new_output
-    from datasets.exports.samples import open_samples
+    from datasets.exports.samples import Samples
 
     if to not in TARGETS:
         raise ConfigError(f"to={to!r} is unknown; choose one of {', '.join(target_names())}")
     function = resolve_name(TARGETS[to].function)
-    samples = open_samples(input_data, split, columns, data_path, images_per_file, progress)
+    samples = Samples(input_data, split, columns, data_path, images_per_file, progress)
     with new_output(Path(output).expanduser().absolute(), input_data) as path:
         function(samples, path)
     return Path(output)
