@@ -61,12 +61,6 @@ def _locate(view: Any, index: int) -> tuple[Reader, int]:
     return view, index
 
 
-def _first_reader(view: Any) -> Reader:
-    while not isinstance(view, Reader):
-        view = view.datasets[0] if isinstance(view, Concat) else view.dataset
-    return view
-
-
 class ViewSource(Source):
     """The samples of a reader, a selection of them, or several joined; see `is_view`.
 
@@ -77,7 +71,9 @@ class ViewSource(Source):
 
     def __init__(self, view: Any) -> None:
         self.reader = _reopened(view)
-        first: Any = _first_reader(self.reader)
+        first: Any = self.reader
+        while not isinstance(first, Reader):
+            first = first.datasets[0] if isinstance(first, Concat) else first.dataset
         self.sample_type = first.manifest.sample_type
         self.fields = {f.name: _neutral(f) for f in self.reader.fields}
 
