@@ -29,6 +29,12 @@ class _Claim:
     rank: int
     world: int
 
+    def __post_init__(self) -> None:
+        if type(self.rank) is not int or type(self.world) is not int:
+            raise ConfigError(f"rank={self.rank!r} and num_replicas={self.world!r} must be whole numbers")
+        if not 0 <= self.rank < self.world:
+            raise DistributedError(f"{self} ranks; ranks go from 0 to {self.world - 1}")
+
     def __str__(self) -> str:
         return f"{self.origin}: rank {self.rank} of {self.world}"
 
@@ -60,15 +66,14 @@ def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tu
         raise DistributedError(f"rank={rank} and num_replicas={num_replicas}: give both or neither")
     given = None
     if rank is not None and num_replicas is not None:
-        given = _checked("the arguments rank= and num_replicas=", rank, num_replicas)
+        given = _Claim("the arguments rank= and num_replicas=", rank, num_replicas)
     claims = _claims() if dist else []
     if given and claims and given != claims[0]:
         raise _contradiction(given, claims[0], "leave the arguments out, or leave dist=True out")
     for claim in claims[1:]:
         if not claims[0].agrees(claim):
-            raise _contradiction(
-                claims[0], claim, "unset the variables that are wrong, or give rank= and num_replicas="
-            )
+            mend = "unset the variables that are wrong, or give rank= and num_replicas="
+            raise _contradiction(claims[0], claim, mend)
     if dist and not given and not claims:
         names = ", ".join(f"{r}/{w} ({name})" for name, r, w in LAUNCHERS)
         raise DistributedError(
@@ -84,21 +89,17 @@ def _contradiction(a: _Claim, b: _Claim, mend: str) -> DistributedError:
 
 
 def _claims() -> list[_Claim]:
+    """Return what a process group and the launchers say, the first one first."""
     group = []
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         group = [_Claim("torch.distributed", torch.distributed.get_rank(), torch.distributed.get_world_size())]
-    return [*group, *_environment(alone=not group)]
-
-
-def _environment(alone: bool) -> list[_Claim]:
-    """Return what the launchers say, the first one first; `alone` if nobody else says anything."""
     present = [(name, r, w) for name, r, w in LAUNCHERS if r in os.environ or w in os.environ]
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun itself runs under the other launcher, which counts nodes then, in an order of its own.
         present = [launcher for launcher in present if launcher[0] == "torchrun"]
-    elif _is_batch_script() and (len(present) > 1 or not alone):
+    elif _is_batch_script() and len(group) + len(present) > 1:
         present = [launcher for launcher in present if launcher[0] != "SLURM"]
-    return [_from_environment(*launcher) for launcher in present]
+    return [*group, *(_from_environment(*launcher) for launcher in present)]
 
 
 def _is_batch_script() -> bool:
@@ -121,12 +122,4 @@ def _from_environment(launcher: str, rank_name: str, world_name: str) -> _Claim:
             f"SLURM: this is the batch script of a job of {values[1]} tasks, and none of the tasks; "
             "start the program with srun inside of the script"
         )
-    return _checked(launcher, values[0], values[1])
-
-
-def _checked(origin: str, rank: int, world: int) -> _Claim:
-    if type(rank) is not int or type(world) is not int:
-        raise ConfigError(f"rank={rank!r} and num_replicas={world!r} must be whole numbers")
-    if not 0 <= rank < world:
-        raise DistributedError(f"{origin}: rank {rank} of {world} ranks; ranks go from 0 to {world - 1}")
-    return _Claim(origin, rank, world)
+    return _Claim(launcher, values[0], values[1])
