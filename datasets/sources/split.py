@@ -72,7 +72,7 @@ class ViewSource(Source):
     def __init__(self, view: Any) -> None:
         self.reader = _reopened(view)
         first: Any = self.reader
-        while not isinstance(first, Reader):
+        while isinstance(first, Concat | Selection):
             first = first.datasets[0] if isinstance(first, Concat) else first.dataset
         self.sample_type = first.manifest.sample_type
         self.fields = {f.name: _neutral(f) for f in self.reader.fields}
