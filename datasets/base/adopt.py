@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from datasets.base.adopt_files import find_files
-from datasets.base.adopt_values import kind_of_values
+from datasets.base.adopt_values import each_value, kind_of_values
 from datasets.base.commit import Part, SplitPaths, publish_file, split_lock
 from datasets.base.errors import InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
@@ -30,7 +30,7 @@ from datasets.base.manifest import Manifest, Shard, StoredFile
 from datasets.base.new_split import add_counts, check_new, write_index
 from datasets.base.options import check_split
 from datasets.base.progress import Progress
-from datasets.base.storage import hash_file, mapped
+from datasets.base.storage import hash_file
 
 __all__ = ["Found", "index_files"]
 
@@ -209,13 +209,11 @@ def _modes(f: Field, found: Found) -> dict[str, int]:
     if f.is_fixed:
         return {f.mode or "": found.count}
     modes: Counter[str] = Counter()
-    ranges = found.ranges[f.name]
-    with mapped(ranges.path) as data:
-        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
-            try:
-                modes[probe(bytes(data[offset : offset + length])).mode] += 1
-            except InputError:
-                modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
+    for data in each_value(found.ranges[f.name]):
+        try:
+            modes[probe(data).mode] += 1
+        except InputError:
+            modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
     return modes
 
 

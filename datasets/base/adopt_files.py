@@ -61,10 +61,8 @@ def find_files(path: Path, split: str, format_name: str | None) -> tuple[Format,
 def _matching(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    if not path.parent.is_dir():
-        raise InputError(f"{path} does not exist; check the path (a pattern may only stand for file names)")
-    if not any(c in path.name for c in "*?["):
-        raise InputError(f"{path} does not exist, or is no file; check the path")
+    if not path.parent.is_dir() or not any(c in path.name for c in "*?["):
+        raise InputError(f"{path} does not exist, or is no file; check the path (a pattern stands for file names only)")
     return [found for found in path.parent.glob(path.name) if found.is_file()]
 
 

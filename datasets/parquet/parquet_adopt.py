@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -54,7 +53,7 @@ def _numbers(file: Any, column: ArrowColumn) -> Any:
 
 def _locate(path: Path, data: memoryview, file: Any, column: ArrowColumn) -> NDArray[np.int64]:
     """Return offsets and lengths (2, N) of a column."""
-    number = _leaf(file.schema_arrow, column)
+    number = _leaf(file, column)
     nullable = file.schema.column(number).max_definition_level > 0
     parts = [np.empty((2, 0), np.int64)]
     for group in range(file.num_row_groups):
@@ -74,19 +73,13 @@ def _locate(path: Path, data: memoryview, file: Any, column: ArrowColumn) -> NDA
     return located
 
 
-def _leaf(schema: Any, column: ArrowColumn) -> int:
+def _leaf(file: Any, column: ArrowColumn) -> int:
     """Return the number of the column's bytes among all columns, which in the file are without structs."""
-    before = sum(_leaves(schema.field(number).type) for number in range(column.number))
-    if not column.in_struct:
-        return before
-    struct = schema.field(column.number).type
-    return before + sum(_leaves(struct.field(number).type) for number in range(struct.get_field_index("bytes")))
-
-
-def _leaves(kind: Any) -> int:
-    if isinstance(kind, pa.BaseExtensionType):
-        return _leaves(kind.storage_type)
-    return sum(_leaves(kind.field(n).type) for n in range(kind.num_fields)) if kind.num_fields else 1
+    path = f"{column.name}.bytes" if column.in_struct else column.name
+    found = [number for number in range(file.metadata.num_columns) if file.schema.column(number).path == path]
+    if len(found) != 1:  # a dot in the name of another one
+        raise ElsewhereError(f"{len(found)} columns have its path")
+    return found[0]
 
 
 def _locate_chunk(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int64]:

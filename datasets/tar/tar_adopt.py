@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.adopt import Found
+from datasets.base.adopt_values import each_value
 from datasets.base.errors import InputError, UnsafeDataError
 from datasets.base.fields import Field
 from datasets.base.index import Ranges
-from datasets.base.storage import mapped
 from datasets.tar.tar_suffixes import fields_of
 
 __all__ = ["adopt_tar"]
@@ -138,11 +138,7 @@ def _numbers(ranges: Ranges) -> NDArray[np.int64] | None:
     """Return the values as whole numbers, if all are."""
     if ranges.lengths.max(initial=0) > _MAX_DIGITS:
         return None
-    numbers = np.empty(len(ranges.offsets), np.int64)
     try:
-        with mapped(ranges.path) as data:
-            for row, (offset, length) in enumerate(zip(ranges.offsets, ranges.lengths, strict=True)):
-                numbers[row] = int(bytes(data[offset : offset + length]))
+        return np.fromiter(map(int, each_value(ranges)), np.int64, len(ranges.offsets))
     except (ValueError, OverflowError):
         return None
-    return numbers
