@@ -440,6 +440,17 @@ def test_hdf5_in_chunks_says_to_convert_and_circles_end(tmp_path: Path) -> None:
     assert index_files(tmp_path / "b.h5").num_samples == COUNT
 
 
+def test_hdf5_class_names_in_several_attributes_are_read_and_others_are_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"], file["labels"], file["kinds"] = PIXELS, LABELS, LABELS
+        file["labels"].attrs["class_names"] = np.array(NAMES[:2], "S")
+        file["labels"].attrs["class_names_1"] = np.array(NAMES[2:], "S")
+        file["kinds"].attrs["class_names"] = NAMES  # each of its own length
+    manifest = index_files(tmp_path)
+    assert open_reader(tmp_path).classes == NAMES
+    assert manifest.ignored == {"class names of dataset kinds: not strings of one length": COUNT}
+
+
 def test_npy_that_cannot_be_read_in_place_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     for array, error, match in (

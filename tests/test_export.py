@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from datasets.base.fields import Field
 from datasets.base.formats import open_reader
 from datasets.base.images import EncodedImage
 from datasets.cli.main import main
+from datasets.cli.signals import Stopped
 from datasets.exports.table import export, target_names
 from datasets.hdf5.hdf5_converter import HDF5Converter
 from datasets.memmap.memmap_converter import MemmapConverter
@@ -376,3 +378,14 @@ def test_the_command_exports(work: Path, photos: Any, tmp_path: Path, capsys: An
     assert main(["export", str(work / "parquet"), str(out), "--to", "folder"]) == 2
     assert main(["export", str(work / "photos"), str(tmp_path / "records"), "--to", "tfrecord"]) == 0
     assert TFRecordSource(tmp_path / "records")[0]["image"].data == photos[0][0].read_bytes()
+
+
+def test_a_stopped_export_says_that_nothing_was_written(
+    work: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("datasets.cli.export.export", stopped)
+    assert main(["export", str(work / "parquet"), str(tmp_path / "out"), "--to", "folder"]) == 143
+    assert capsys.readouterr().err == "shardwright: stopped by SIGTERM; nothing was written\n"

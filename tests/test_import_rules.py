@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = sorted(
-    path for path in (ROOT / "datasets").iterdir() if path.is_dir() and path.name != "__pycache__"
-)
+PACKAGES = sorted(path for path in (ROOT / "datasets").iterdir() if path.is_dir() and path.name != "__pycache__")
 FORMATS = sorted(path.name for path in PACKAGES if list(path.glob("*_converter.py")))
 READERS = [f"datasets.{name}.{name}_reader" for name in FORMATS]
 
@@ -66,9 +64,7 @@ def test_the_installed_library_is_this_checkout() -> None:
     from datasets.base import errors
 
     found = Path(errors.__file__)
-    assert found.is_relative_to(ROOT), (
-        f"these tests would test {found}; run: bash setup_local.sh --dev"
-    )
+    assert found.is_relative_to(ROOT), f"these tests would test {found}; run: bash setup_local.sh --dev"
 
 
 def parsed(*tops: str) -> Iterator[tuple[str, ast.AST]]:
@@ -87,9 +83,7 @@ def imports(*tops: str) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{place}: relative import; write the full name"
             yield from ((place, f"{node.module}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-            ("import_module", "__import__")
-        ):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             target = node.args[0]
             if isinstance(target, ast.Constant):
                 yield place, str(target.value)
@@ -156,11 +150,7 @@ def test_packages_are_typed_and_clear_of_hugging_faces_names() -> None:
 def test_nothing_edits_the_import_path() -> None:
     tops = [top for top in ("datasets", "utils", "examples", "benchmarks") if (ROOT / top).is_dir()]
     banned = ("sys.path", "site.addsitedir", "sys.meta_path", "sys.path_hooks")
-    found = [
-        place
-        for place, node in parsed(*tops)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in banned
-    ]
+    found = [place for place, node in parsed(*tops) if isinstance(node, ast.Attribute) and ast.unparse(node) in banned]
     assert found == []
 
 

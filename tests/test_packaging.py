@@ -20,9 +20,7 @@ DIST_INFO = f"shardwright-{VERSION}.dist-info"
 
 def run(command: list[str | Path], cwd: Path | None = None, **env: str) -> str:
     """The command's output; a failure shows what it printed."""
-    done = subprocess.run(
-        command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -32,9 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our wheel, built from a copy so that no older build in the checkout leaks into it."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    ignored = shutil.ignore_patterns(
-        ".*", "dataloadenv", "build", "dist", "*.egg-info", "__pycache__"
-    )
+    ignored = shutil.ignore_patterns(".*", "dataloadenv", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=ignored)
     # An ordinary checkout has these at its top; none may become an importable name.
     for name in ("tests", "examples", "benchmarks", "docs"):
@@ -113,9 +109,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def pip(python: Path, *arguments: str | Path) -> None:
-    run(
-        [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *arguments]
-    )
+    run([sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *arguments])
 
 
 def assert_intact(python: Path, wheel: Path) -> None:
@@ -127,8 +121,7 @@ def assert_intact(python: Path, wheel: Path) -> None:
         changed = [
             name
             for name in code
-            if not (site_packages / name).is_file()
-            or (site_packages / name).read_bytes() != archive.read(name)
+            if not (site_packages / name).is_file() or (site_packages / name).read_bytes() != archive.read(name)
         ]
     assert changed == []
 
@@ -157,9 +150,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("order", ["ours first", "theirs first", "ours editable"])
-def test_lives_beside_hugging_face(
-    order: str, wheel: Path, their_wheel: Path, tmp_path: Path
-) -> None:
+def test_lives_beside_hugging_face(order: str, wheel: Path, their_wheel: Path, tmp_path: Path) -> None:
     python = make_environment(tmp_path / "env")
     ours: list[str | Path] = [wheel]
     if order == "ours editable":

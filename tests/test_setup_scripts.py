@@ -47,9 +47,7 @@ def write_command(path: Path, text: str) -> None:
 def installs(checkout: Path) -> list[str]:
     """What the stub Python was asked to install, in order."""
     log = checkout.parent / "log"
-    return [
-        line.split("--editable ")[1] for line in log.read_text().splitlines() if " install " in line
-    ]
+    return [line.split("--editable ")[1] for line in log.read_text().splitlines() if " install " in line]
 
 
 def bash(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -79,9 +77,7 @@ def test_setup_installs_once(checkout: Path) -> None:
     assert installs(checkout)[3:] == [f"{checkout}"]
 
 
-def test_setup_names_the_python_that_is_too_old(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_setup_names_the_python_that_is_too_old(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_VERSION", "3.9.18")
     done = bash(checkout / "setup_local.sh", "--python", "python3")
     assert done.returncode == 1
@@ -107,9 +103,7 @@ def test_setup_helps(checkout: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["command", "function"])
-def test_cluster_setup_loads_modules_first(
-    checkout: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cluster_setup_loads_modules_first(checkout: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = 'echo "ml $*" >>"$FAKE_LOG"'
     if kind == "command":
         write_command(checkout.parent / "bin" / "ml", f"#!/usr/bin/env bash\n{body}\n")
@@ -135,9 +129,7 @@ def test_ci_runs_the_command_of_the_readme(checkout: Path) -> None:
     stub = checkout / "dataloadenv/bin/python"
     stub.parent.mkdir(parents=True)
     write_command(stub, FAKE_PYTHON)
-    readme = (
-        "# Title\n\n<!-- ci -->\n\n```bash\necho first && echo second >&2\n```\n\n```\nno\n```\n"
-    )
+    readme = "# Title\n\n<!-- ci -->\n\n```bash\necho first && echo second >&2\n```\n\n```\nno\n```\n"
     (checkout / "README.md").write_text(readme)
     done = bash(checkout / ".ci/run")
     assert done.returncode == 0, done.stderr

@@ -152,6 +152,18 @@ def test_names_give_the_classes_of_an_archive_without_folders(tmp_path: Path) ->
     assert "label" not in ArchiveSource(path)[0]
 
 
+def test_two_classes_that_are_shown_alike_are_refused(tmp_path: Path) -> None:
+    """Fault 30: as in a folder."""
+    path = tmp_path / "alike.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in (b"caf\xe9", rb"caf\xe9"):
+            entry = tarfile.TarInfo(os.fsdecode(name) + "/1.png")
+            entry.size = len(picture(1))
+            archive.addfile(entry, io.BytesIO(picture(1)))
+    with pytest.raises(InputError, match=r"alike\.tar has two class folders shown as caf"):
+        ArchiveSource(path)
+
+
 def test_links_devices_and_names_outside_are_not_followed(tmp_path: Path) -> None:
     """Fault 115."""
     path = tmp_path / "bad.tar"

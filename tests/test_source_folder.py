@@ -281,6 +281,14 @@ def test_names_that_are_equal_in_nfc_are_all_kept_and_reported(tmp_path):
     assert source.ignored == {note + name: 0 for name in (one, two, kelvin)}
 
 
+def test_a_folder_of_images_with_a_link_to_itself_has_an_empty_class(tmp_path):
+    """Fault 27."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "again").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r"no images in any of its 1 class folders.*outside any class folder: 1"):
+        FolderSource(tmp_path)
+
+
 def test_names_that_are_not_utf8_are_read_and_shown_as_utf8(tmp_path):
     """Fault 30."""
     root = os.fsencode(tmp_path)

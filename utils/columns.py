@@ -20,7 +20,7 @@ from datasets.base.errors import ShardwrightError
 from datasets.base.fields import Field
 from datasets.base.image_rows import crop_header, decode_rows
 from datasets.base.images import Decoder, decode, to_array
-from datasets.base.values import restore
+from datasets.base.restore import restore
 from utils.crops import shrunk_window, uniforms
 from utils.pixels import Pixels, Workspace
 from utils.ring import Pool, Ring, Slot

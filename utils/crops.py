@@ -93,11 +93,10 @@ def random_windows(
     windows = np.empty((len(sizes), 4), np.int64)
     windows[:, 2:3] = np.take_along_axis(heights, first, 1)
     windows[:, 3:4] = np.take_along_axis(widths, first, 1)
+    windows[:, :2] = numbers[:, 2 * _TRIES : CROP_DRAWS] * (sizes - windows[:, 2:] + 1)
     for row in np.flatnonzero(~fits.any(axis=1)):
         windows[row, 2:] = _central(int(sizes[row, 0]), int(sizes[row, 1]), ratio)
-    free = sizes - windows[:, 2:]
-    windows[:, :2] = numbers[:, 2 * _TRIES : CROP_DRAWS] * (free + 1)
-    windows[:, :2] = np.where(fits.any(axis=1)[:, None], windows[:, :2], free // 2)
+        windows[row, :2] = (sizes[row] - windows[row, 2:]) // 2
     return windows
 
 

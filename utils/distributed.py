@@ -5,8 +5,6 @@ in other variables. `distributed` reads them, joins the process group, runs the 
 and leaves the group; started plainly, the same script is a group of one.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import socket

@@ -6,8 +6,6 @@ together, step by step, the batches that one rank with ``B * W`` sees; and one n
 the global position, says what has been seen, whatever the number of ranks was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 from typing import Any, Literal
 
@@ -182,5 +180,5 @@ class GlobalSampler(Sampler[int]):
                 raise ConfigError(
                     f"the state has {name}={state[name]}, this sampler {getattr(self, name)}; use the same"
                 )
-        self.epoch, self._start, self._yielded = state["epoch"], state["position"], 0
-        self._begun = self._start
+        self.epoch, self._yielded = state["epoch"], 0
+        self._start = self._begun = state["position"]

@@ -6,7 +6,7 @@ samples. Each also works on a single image, wherever torchvision's transforms do
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class FusedTransform(ABC):
         dtype: torch.dtype = torch.float32,
         scaled: bool = False,
     ) -> None:
-        self.size = pair("size", size)
+        self.size = self._least = _pair(size)  # shrunk below `_least`, pixels would be missing
         if dtype not in DTYPES:
             raise ConfigError(f"dtype={dtype}: choose one of {', '.join(map(str, DTYPES))}")
         if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
@@ -89,11 +89,6 @@ class FusedTransform(ABC):
     def shrink(self, window: Window) -> int:
         """Return by what a JPEG may be shrunk while it is decoded."""
         return shrink_factor(window, self._least) if self.scaled else 1
-
-    @property
-    def _least(self) -> tuple[int, int]:
-        """The size below which pixels would be missing."""
-        return self.size
 
     @abstractmethod
     def _resized(self, image: Pixels, window: Window, flip: bool, space: Workspace) -> Tensor:
@@ -175,12 +170,9 @@ class TrainTransform(FusedTransform):
         scale: Sequence[float] = (0.08, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        dtype: torch.dtype = torch.float32,
-        scaled: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
+        super().__init__(size, **options)
         for name, values in (("scale", scale), ("ratio", ratio)):
             if len(values) != 2 or not 0 < values[0] <= values[1]:
                 raise ConfigError(f"{name}={values!r}: give (smallest, largest), both above 0")
@@ -221,24 +213,11 @@ class EvalTransform(FusedTransform):
     torch.Size([3, 32, 32])
     """
 
-    def __init__(
-        self,
-        size: int | Sequence[int] = 224,
-        *,
-        resize: int = 256,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        dtype: torch.dtype = torch.float32,
-        scaled: bool = False,
-    ) -> None:
-        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
+    def __init__(self, size: int | Sequence[int] = 224, *, resize: int = 256, **options: Any) -> None:
+        super().__init__(size, **options)
         if resize < max(self.size):
             raise ConfigError(f"resize={resize} is smaller than size={self.size}: the crop would leave the image")
-        self.resize = resize
-
-    @property
-    def _least(self) -> tuple[int, int]:
-        return self.resize, self.resize
+        self.resize, self._least = resize, (resize, resize)
 
     def windows(self, sizes: NDArray[np.int64], numbers: NDArray[np.float64]) -> list[tuple[Window, bool]]:
         """Take each image whole."""
@@ -251,15 +230,9 @@ class EvalTransform(FusedTransform):
         return crop(whole, (*center_window(height, width, self.size), *self.size), space)
 
 
-def pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) from one number or two.
-
-    Raises
-    ------
-    ConfigError
-        If it is neither, or not positive.
-    """
-    sizes = (value, value) if isinstance(value, int) else tuple(value)
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return (height, width) from one number or two."""
+    sizes = (size, size) if isinstance(size, int) else tuple(size)
     if len(sizes) != 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        raise ConfigError(f"{name}={value!r}: give one positive whole number, or (height, width)")
+        raise ConfigError(f"size={size!r}: give one positive whole number, or (height, width)")
     return sizes[0], sizes[1]

@@ -18,20 +18,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from datasets.base.adopt_files import FilesToAdopt, find_files
-from datasets.base.adopt_values import kind_of_values
-from datasets.base.commit import SplitPaths, publish_file, split_lock, write_file
-from datasets.base.errors import ConfigError, InputError, OutputExistsError, ShardwrightError
+from datasets.base.adopt_files import find_files
+from datasets.base.adopt_values import each_value, kind_of_values
+from datasets.base.commit import Part, SplitPaths, publish_file, split_lock
+from datasets.base.errors import InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
 from datasets.base.formats import Format
 from datasets.base.image_probe import probe
-from datasets.base.index import Ranges, build_records, check_ranges, index_dtype, npy_header_of
-from datasets.base.manifest import SPLIT_NAME, Manifest, Shard, StoredFile
+from datasets.base.index import Ranges, build_records
+from datasets.base.manifest import Manifest, Shard, StoredFile
+from datasets.base.new_split import add_counts, check_new, write_index
+from datasets.base.options import check_split
 from datasets.base.progress import Progress
-from datasets.base.storage import hash_file, mapped
+from datasets.base.storage import hash_file
 
 __all__ = ["Found", "index_files"]
 
+_MEND = "choose another split= or metadata_dir=, or delete it and its .index.npy to index the files anew"
 UNREADABLE = "unreadable"  # stands for the mode of an image that is none
 
 
@@ -113,30 +116,21 @@ def index_files(
     >>> index_files("coco/train-*.tar", split="train")  # doctest: +SKIP
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
-    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-        raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
-    chosen = find_files(Path(path).expanduser(), split, format)
-    root = chosen.folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
-    paths = SplitPaths(root, split, chosen.folder)
-    _check_free(paths)
-    states = {file: _state(file) for file in chosen.files}
-    shards = _find_all(chosen)
+    record, files, ignored = find_files(Path(path).expanduser(), check_split(split), format)
+    folder = files[0].parent
+    root = folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
+    paths = SplitPaths(root, split, folder)
+    check_new(paths, _MEND)
+    states = {file: _state(file) for file in files}
+    shards = _find_all(record, files)
     fields = _common_fields(shards)
     with Progress(sum(shard.count for shard in shards), progress) as bar:
         indexed = [_index_shard(shard, fields, bar) for shard in shards]
     for file, state in states.items():
         if _state(file) != state:
             raise InputError(f"{file} was changed while it was indexed; let nobody write to it, then index it again")
-    return _publish(paths, chosen, shards, fields, indexed)
-
-
-def _check_free(paths: SplitPaths) -> None:
-    for path in (paths.manifest, paths.plan):
-        if path.exists():
-            raise OutputExistsError(
-                f"{path} is there: split {paths.split!r} is converted, begun or indexed already; choose another "
-                f"split= or metadata_dir=, or delete {path} and {paths.index} to index the files anew"
-            )
+    ignored = add_counts([ignored, *(shard.left_out for shard in shards), _unlike(shards, fields)])
+    return _publish(paths, record.name, fields, indexed, ignored)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -147,16 +141,16 @@ def _state(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _find_all(chosen: FilesToAdopt) -> list[Found]:
+def _find_all(record: Format, files: Sequence[Path]) -> list[Found]:
     shards: list[Found] = []
     used: set[Path] = set()
-    for file in chosen.files:
+    for file in files:
         if file not in used:
-            shards.append(_find(chosen.record, file))
+            shards.append(_find(record, file))
             used.update(shards[-1].files)
     filled = [shard for shard in shards if shard.count]
     if not filled:
-        raise InputError(f"{chosen.files[0]} holds no samples; there is nothing to index")
+        raise InputError(f"{files[0]} holds no samples; there is nothing to index")
     plain = {f.name for shard in filled for f in shard.fields if f.kind == "bytes"}
     return [_with_bytes(shard, plain) for shard in filled]
 
@@ -169,22 +163,18 @@ def _with_bytes(found: Found, plain: set[str]) -> Found:
 
 def _find(record: Format, path: Path) -> Found:
     try:
-        adopter = record.load_adopter()
-        found: Found = adopter(path)
-        for f in found.fields:
-            if f.is_scalar and len(found.scalars[f.name]) != found.count:
-                raise InputError(f"{path}: field {f.name!r} has {len(found.scalars[f.name])} values of {found.count}")
-            if not f.is_scalar:
-                check_ranges(found.ranges[f.name], found.ranges[f.name].path.stat().st_size)
-        fields = (kind_of_values(f, found.ranges[f.name]) if not f.is_scalar else f for f in found.fields)
-        found = replace(found, fields=tuple(fields))
+        found: Found = record.load_adopter()(path)
+        for name, values in found.scalars.items():
+            if len(values) != found.count:
+                raise InputError(f"{path}: field {name!r} has {len(values)} values of {found.count}")
+        fields = (f if f.is_scalar else kind_of_values(f, found.ranges[f.name]) for f in found.fields)
+        return replace(found, fields=tuple(fields))
     except ShardwrightError:
         raise
     except Exception as error:  # a format's library may raise anything about a file that is not what it should be
         raise InputError(
             f"{path} is damaged, or no {record.name} file ({type(error).__name__}: {error}); copy or make it again"
         ) from error
-    return found
 
 
 def _common_fields(shards: Sequence[Found]) -> tuple[Field, ...]:
@@ -206,95 +196,64 @@ def _named(found: Found) -> str:
     return ", ".join(f"{f.name} ({f.kind})" for f in found.fields) or "none"
 
 
-@dataclass(frozen=True, slots=True)
-class _Indexed:
-    """Index records of one file, its size and hash, and the modes of its images."""
-
-    records: NDArray[Any]
-    shard: Shard
-    modes: dict[str, Counter[str]]
-
-
-def _index_shard(found: Found, fields: tuple[Field, ...], bar: Progress) -> _Indexed:
+def _index_shard(found: Found, fields: tuple[Field, ...], bar: Progress) -> tuple[Part, NDArray[Any]]:
     records = build_records(fields, found.ranges, found.scalars, found.count)
     modes = {f.name: _modes(f, found) for f in fields if f.is_image}
     files = tuple(StoredFile(path.name, path.stat().st_size, hash_file(path)) for path in found.files)
+    places = {f.name: found.files.index(found.ranges[f.name].path) for f in fields if not f.is_scalar}
     bar.add(found.count, sum(file.size for file in files))
-    return _Indexed(records, Shard(found.count, files), modes)
+    return Part(Shard(found.count, files), places, modes, skipped=[]), records
 
 
-def _modes(f: Field, found: Found) -> Counter[str]:
+def _modes(f: Field, found: Found) -> dict[str, int]:
     if f.is_fixed:
-        return Counter({f.mode or "": found.count})
+        return {f.mode or "": found.count}
     modes: Counter[str] = Counter()
-    ranges = found.ranges[f.name]
-    with mapped(ranges.path) as data:
-        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
-            try:
-                modes[probe(bytes(data[offset : offset + length])).mode] += 1
-            except InputError:
-                modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
+    for data in each_value(found.ranges[f.name]):
+        try:
+            modes[probe(data).mode] += 1
+        except InputError:
+            modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
     return modes
 
 
 def _publish(
     paths: SplitPaths,
-    chosen: FilesToAdopt,
-    shards: Sequence[Found],
+    format_name: str,
     fields: tuple[Field, ...],
-    indexed: Sequence[_Indexed],
+    indexed: Sequence[tuple[Part, NDArray[Any]]],
+    ignored: dict[str, int],
 ) -> Manifest:
-    samples = sum(shard.count for shard in shards)
-    names = [f.name for f in fields]
-    dtype = index_dtype(fields)
-
-    def write_index(file: Any) -> None:
-        file.write(npy_header_of(dtype, samples))
-        for part in indexed:
-            file.write(part.records.tobytes())
-
+    parts, records = [part for part, _ in indexed], [records for _, records in indexed]
+    first, *others = parts
+    for part in others:
+        if part.field_files != first.field_files:
+            one, other = (paths.data / p.shard.files[0].name for p in (first, part))
+            raise InputError(f"{other}: the files that belong together are not those of {one}")
     with split_lock(paths, 0, 1):
-        _check_free(paths)
+        check_new(paths, _MEND)
         manifest = Manifest(
-            format=chosen.record.name,
+            format=format_name,
             split=paths.split,
-            sample_type="tuple" if names in (["image"], ["image", "label"]) else "dict",
+            sample_type="tuple" if [f.name for f in fields] in (["image"], ["image", "label"]) else "dict",
             fields=fields,
-            field_files=_field_files(shards, fields),
-            modes={f.name: _sum(part.modes[f.name] for part in indexed) for f in fields if f.is_image},
-            shards=tuple(part.shard for part in indexed),
-            index=write_file(paths.index, write_index),
-            plan={"adopted": True, "num_samples": samples},
-            ignored=_sum([chosen.ignored, *(shard.left_out for shard in shards), _unlike(shards, fields)]),
+            field_files=first.field_files,
+            modes={name: add_counts(part.modes[name] for part in parts) for name in first.modes},
+            shards=tuple(part.shard for part in parts),
+            index=write_index(paths, fields, records),
+            plan={"adopted": True, "num_samples": sum(map(len, records))},
+            ignored=ignored,
             data_dir=".",
         )
         publish_file(paths.manifest, manifest.to_bytes())
     return manifest
 
 
-def _field_files(shards: Sequence[Found], fields: tuple[Field, ...]) -> dict[str, int]:
-    places = [
-        {f.name: shard.files.index(shard.ranges[f.name].path) for f in fields if not f.is_scalar} for shard in shards
-    ]
-    for shard, place in zip(shards, places, strict=True):
-        if place != places[0]:
-            raise InputError(f"{shard.files[0]}: the files that belong together are not those of {shards[0].files[0]}")
-    return places[0]
-
-
-def _unlike(shards: Sequence[Found], fields: tuple[Field, ...]) -> dict[str, int]:
+def _unlike(shards: Sequence[Found], fields: tuple[Field, ...]) -> Counter[str]:
     """Return the fields that are not in all files, or not alike, with how many values they have."""
-    left = [
-        (f"field {f.name}: not alike in all files", shard.count)
-        for shard in shards
-        for f in shard.fields
-        if f not in fields
-    ]
-    return _sum(Counter({reason: count}) for reason, count in left)
-
-
-def _sum(counts: Any) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
+    left: Counter[str] = Counter()
+    for shard in shards:
+        for f in shard.fields:
+            if f not in fields:
+                left[f"field {f.name}: not alike in all files"] += shard.count
+    return left

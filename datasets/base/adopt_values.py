@@ -1,17 +1,18 @@
 """What values that were there before can be read as, and what fields of them are called."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.image_probe import probe
 from datasets.base.index import Ranges
+from datasets.base.restore import restore
 from datasets.base.storage import mapped
-from datasets.base.values import MASK_NAMES, restore
+from datasets.base.values import MASK_NAMES
 
-__all__ = ["field_name", "image_kind", "is_image", "kind_of_values"]
+__all__ = ["each_value", "field_name", "image_kind", "is_image", "kind_of_values"]
 
 _CHECKED = ("array", "json", "text")
 
@@ -40,21 +41,25 @@ def is_image(data: Any) -> bool:
     return True
 
 
+def each_value(ranges: Ranges) -> Iterator[bytes]:
+    """Yield the bytes of one value after the other."""
+    with mapped(ranges.path) as data:
+        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
+            yield bytes(data[offset : offset + length])
+
+
 def kind_of_values(field: Field, ranges: Ranges) -> Field:
     """Return the field, as plain bytes if its values are not what its kind promises.
 
     So reading never meets text that is no UTF-8, or an array of Python objects.
     """
-    if field.is_fixed or field.kind not in _CHECKED:
+    unchecked = field.is_fixed or field.kind not in _CHECKED
+    if unchecked or all(_is_readable(field, data) for data in each_value(ranges)):
         return field
-    with mapped(ranges.path) as data:
-        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
-            if not _is_readable(field, data[offset : offset + length]):
-                return Field(field.name, "bytes")
-    return field
+    return Field(field.name, "bytes")
 
 
-def _is_readable(field: Field, data: memoryview) -> bool:
+def _is_readable(field: Field, data: bytes) -> bool:
     try:
         restore(field, data, "numpy")
     except Exception:  # noqa: BLE001 - json and numpy raise many things about bytes from anywhere

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from datasets.base.errors import CorruptShardError, StorageError
 from datasets.base.fields import Field
 from datasets.base.mapped_files import MappedFiles
+from datasets.base.restore import decompress
 from datasets.base.storage import MAX_BUFFERS, Run, read_runs
-from datasets.base.values import decompress
 
 if TYPE_CHECKING:
     from datasets.base.reader import Reader

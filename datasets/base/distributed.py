@@ -5,7 +5,7 @@ was made by hand. The first one that speaks is believed, and the others must not
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch.distributed
 
@@ -25,9 +25,15 @@ LAUNCHERS = (
 class _Claim:
     """What one source says of this process."""
 
-    origin: str
+    origin: str = field(compare=False)
     rank: int
     world: int
+
+    def __post_init__(self) -> None:
+        if type(self.rank) is not int or type(self.world) is not int:
+            raise ConfigError(f"rank={self.rank!r} and num_replicas={self.world!r} must be whole numbers")
+        if not 0 <= self.rank < self.world:
+            raise DistributedError(f"{self} ranks; ranks go from 0 to {self.world - 1}")
 
     def __str__(self) -> str:
         return f"{self.origin}: rank {self.rank} of {self.world}"
@@ -35,7 +41,7 @@ class _Claim:
     def agrees(self, outer: "_Claim") -> bool:
         """Whether `outer` says the same, or counts processes that each started several like this one."""
         nested = self.world > outer.world and self.world % outer.world == 0
-        return nested or (self.rank, self.world) == (outer.rank, outer.world)
+        return nested or self == outer
 
 
 def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tuple[int, int]:
@@ -60,25 +66,21 @@ def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tu
         raise DistributedError(f"rank={rank} and num_replicas={num_replicas}: give both or neither")
     given = None
     if rank is not None and num_replicas is not None:
-        given = _checked("the arguments rank= and num_replicas=", rank, num_replicas)
-    if not dist:
-        return (given.rank, given.world) if given else (0, 1)
-    group = _process_group()
-    claims = [*group, *_environment(alone=not group)]
-    if given and claims and (given.rank, given.world) != (claims[0].rank, claims[0].world):
+        given = _Claim("the arguments rank= and num_replicas=", rank, num_replicas)
+    claims = _claims() if dist else []
+    if given and claims and given != claims[0]:
         raise _contradiction(given, claims[0], "leave the arguments out, or leave dist=True out")
     for claim in claims[1:]:
         if not claims[0].agrees(claim):
-            raise _contradiction(
-                claims[0], claim, "unset the variables that are wrong, or give rank= and num_replicas="
-            )
-    first = given or (claims[0] if claims else None)
-    if first is None:
+            mend = "unset the variables that are wrong, or give rank= and num_replicas="
+            raise _contradiction(claims[0], claim, mend)
+    if dist and not given and not claims:
         names = ", ".join(f"{r}/{w} ({name})" for name, r, w in LAUNCHERS)
         raise DistributedError(
             "dist=True, but no rank was found: give rank= and num_replicas=, initialise "
             f"torch.distributed, or start with a launcher that sets one of {names}"
         )
+    first = next(claim for claim in (given, *claims, _Claim("one process", 0, 1)) if claim)
     return first.rank, first.world
 
 
@@ -86,21 +88,18 @@ def _contradiction(a: _Claim, b: _Claim, mend: str) -> DistributedError:
     return DistributedError(f"this process is two different ranks ({a}; {b}); {mend}")
 
 
-def _process_group() -> list[_Claim]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return []
-    return [_Claim("torch.distributed", torch.distributed.get_rank(), torch.distributed.get_world_size())]
-
-
-def _environment(alone: bool) -> list[_Claim]:
-    """Return what the launchers say, the first one first; `alone` if nobody else says anything."""
+def _claims() -> list[_Claim]:
+    """Return what a process group and the launchers say, the first one first."""
+    group = []
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        group = [_Claim("torch.distributed", torch.distributed.get_rank(), torch.distributed.get_world_size())]
     present = [(name, r, w) for name, r, w in LAUNCHERS if r in os.environ or w in os.environ]
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun itself runs under the other launcher, which counts nodes then, in an order of its own.
         present = [launcher for launcher in present if launcher[0] == "torchrun"]
-    elif _is_batch_script() and (len(present) > 1 or not alone):
+    elif _is_batch_script() and len(group) + len(present) > 1:
         present = [launcher for launcher in present if launcher[0] != "SLURM"]
-    return [_from_environment(*launcher) for launcher in present]
+    return [*group, *(_from_environment(*launcher) for launcher in present)]
 
 
 def _is_batch_script() -> bool:
@@ -123,12 +122,4 @@ def _from_environment(launcher: str, rank_name: str, world_name: str) -> _Claim:
             f"SLURM: this is the batch script of a job of {values[1]} tasks, and none of the tasks; "
             "start the program with srun inside of the script"
         )
-    return _checked(launcher, values[0], values[1])
-
-
-def _checked(origin: str, rank: int, world: int) -> _Claim:
-    if type(rank) is not int or type(world) is not int:
-        raise ConfigError(f"rank={rank!r} and num_replicas={world!r} must be whole numbers")
-    if not 0 <= rank < world:
-        raise DistributedError(f"{origin}: rank {rank} of {world} ranks; ranks go from 0 to {world - 1}")
-    return _Claim(origin, rank, world)
+    return _Claim(launcher, values[0], values[1])

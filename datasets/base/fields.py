@@ -87,10 +87,9 @@ class Field:
                 f"field name {self.name!r} is not allowed; use a letter, then letters, digits "
                 "and underscores, at most 64 in all"
             )
-        if self.kind not in KINDS:
-            raise ConfigError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}")
-        if self.layout not in LAYOUTS:
-            raise ConfigError(f"field {self.name!r}: layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+        for name, value, choices in (("kind", self.kind, KINDS), ("layout", self.layout, LAYOUTS)):
+            if value not in choices:
+                raise ConfigError(f"field {self.name!r}: {name} {value!r} is not one of {', '.join(choices)}")
         if self.box_format is not None and (self.kind != "array" or self.box_format not in BOX_FORMATS):
             raise ConfigError(
                 f"field {self.name!r}: box_format={self.box_format!r} is for arrays, one of {', '.join(BOX_FORMATS)}"

@@ -38,21 +38,20 @@ class FileArray:
         _reserve(self._file, offset + self.shape[0] * self._row)
 
     def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
-        start, stop, _ = rows.indices(self.shape[0])
-        block = np.ascontiguousarray(np.broadcast_to(values, (stop - start, *self.shape[1:])), dtype=self.dtype)
-        self._file.seek(self.offset + start * self._row)
+        block = np.ascontiguousarray(np.broadcast_to(values, self._go_to(rows)), dtype=self.dtype)
         view = memoryview(block.reshape(-1).view(np.uint8).data)
         while view.nbytes:
             view = view[self._file.write(view) :]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
+        shape = self._go_to(rows)
+        return np.fromfile(self._file, self.dtype, math.prod(shape)).reshape(shape)
+
+    def _go_to(self, rows: slice) -> tuple[int, ...]:
+        """Move to the first of these rows, and return the shape of what lies there."""
         start, stop, _ = rows.indices(self.shape[0])
         self._file.seek(self.offset + start * self._row)
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        view = memoryview(out.reshape(-1).view(np.uint8).data)
-        while view.nbytes:
-            view = view[self._file.readinto(view) :]  # type: ignore[attr-defined]
-        return out
+        return stop - start, *self.shape[1:]
 
     def close(self) -> None:
         """Close the file."""
@@ -64,4 +63,4 @@ def _reserve(file: BinaryIO, size: int) -> None:
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:
-        os.ftruncate(file.fileno(), size) if hasattr(os, "ftruncate") else file.truncate(size)
+        file.truncate(size)

@@ -8,9 +8,9 @@ an entry point names a `Format`.
 
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from datasets.base.commit import SplitPaths
@@ -72,7 +72,7 @@ class Format:
         if loaded is not None:
             return loaded
         try:
-            return getattr(import_module(module), name)
+            return resolve_name(target)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"format {self.name!r} needs {error.name}, which is not installed: "
@@ -80,15 +80,7 @@ class Format:
             ) from error
 
 
-_FORMATS: dict[str, Format] = {}
-
-
-def register(record: Format) -> None:
-    """Add a format to the table, or replace the one of the same name."""
-    _FORMATS[record.name] = record
-
-
-for _record in (
+_TABLE = (
     Format(
         "memmap",
         ".npy",
@@ -103,9 +95,8 @@ for _record in (
         "datasets.hdf5.hdf5_converter:HDF5Converter",
         "datasets.hdf5.hdf5_reader:HDF5Reader",
         "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
-        "h5py",
-        "datasets.hdf5.hdf5_adopt:adopt_hdf5",
-        (".hdf5", ".he5"),
+        adopter="datasets.hdf5.hdf5_adopt:adopt_hdf5",
+        adopts=(".hdf5", ".he5"),
     ),
     Format(
         "parquet",
@@ -113,8 +104,7 @@ for _record in (
         "datasets.parquet.parquet_converter:ParquetConverter",
         "datasets.parquet.parquet_reader:ParquetReader",
         "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
-        "pyarrow",
-        "datasets.parquet.parquet_adopt:adopt_parquet",
+        adopter="datasets.parquet.parquet_adopt:adopt_parquet",
     ),
     Format(
         "pyarrow_ipc",
@@ -122,9 +112,8 @@ for _record in (
         "datasets.pyarrow_ipc.pyarrow_ipc_converter:IpcConverter",
         "datasets.pyarrow_ipc.pyarrow_ipc_reader:IpcReader",
         "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
-        "pyarrow",
-        "datasets.pyarrow_ipc.pyarrow_ipc_adopt:adopt_ipc",
-        (".ipc", ".feather", ".arrows"),
+        adopter="datasets.pyarrow_ipc.pyarrow_ipc_adopt:adopt_ipc",
+        adopts=(".ipc", ".feather", ".arrows"),
     ),
     Format(
         "tar",
@@ -134,8 +123,13 @@ for _record in (
         "tar files: original image bytes, opened by tar, webdataset, DALI",
         adopter="datasets.tar.tar_adopt:adopt_tar",
     ),
-):
-    register(_record)
+)
+_FORMATS = {record.name: record for record in _TABLE}
+
+
+def register(record: Format) -> None:
+    """Add a format to the table, or replace the one of the same name."""
+    _FORMATS[record.name] = record
 
 
 def format_names() -> list[str]:

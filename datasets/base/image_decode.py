@@ -1,7 +1,5 @@
 """Turn image files, PIL images, arrays and tensors into arrays and PIL images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -15,9 +13,9 @@ from datasets.base.errors import ConfigError, InputError, UnsupportedImageError
 from datasets.base.image_jpeg import Decoder, decode_jpeg
 from datasets.base.image_modes import to_mode
 from datasets.base.image_pillow import open_image
-from datasets.base.image_probe import Buffer, as_bytes, is_png, probe
+from datasets.base.image_probe import Buffer, is_png, probe
 
-__all__ = ["Array", "EncodedImage", "ImageLike", "decode", "decode_pil", "to_array", "to_pil"]
+__all__ = ["Array", "EncodedImage", "ImageLike", "channels_last", "decode", "decode_pil", "to_array", "to_pil"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Exif: TypeAlias = Literal["ignore", "apply"]
@@ -77,13 +75,7 @@ def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore", deco
     ConfigError
         If `mode` or `decoder` is unknown, or `decoder` is not installed.
     """
-    data = as_bytes(data)
-    array = None if _upright(exif) else decode_jpeg(data, mode, decoder)
-    if array is None:
-        return _array_of(_decode_other(data, mode, exif))
-    if mode is None or _mode_of(array) == mode:
-        return array
-    return _array_of(to_mode(Image.fromarray(array), mode))
+    return _as_array(_decoded(data, mode, exif, decoder), mode)
 
 
 def decode_pil(
@@ -106,48 +98,49 @@ def decode_pil(
     InputError, UnsupportedImageError, LimitError, ConfigError
         As for `decode`.
     """
-    data = as_bytes(data)
-    array = None if _upright(exif) else decode_jpeg(data, mode, decoder)
-    if array is None:
-        return _decode_other(data, mode, exif)
-    image = Image.fromarray(array)
-    return image if mode is None else to_mode(image, mode)
+    return _as_pil(_decoded(data, mode, exif, decoder), mode)
 
 
-def _upright(exif: Exif) -> bool:
+def _decoded(data: Buffer, mode: str | None, exif: Exif, decoder: Decoder) -> Array | Image.Image:
+    """Return the pixels, of most JPEGs as an array; they need not have the mode yet."""
     if exif not in ("ignore", "apply"):
         raise ConfigError(f"exif={exif!r}: choose 'ignore' or 'apply'")
-    return exif == "apply"
-
-
-def _decode_other(data: bytes, mode: str | None, exif: Exif) -> Image.Image:
-    """Decode with Pillow."""
+    data = bytes(data)  # bytes stay the same object
+    array = decode_jpeg(data, mode, decoder) if exif == "ignore" else None
+    if array is not None:
+        return array
     if is_png(data):
         probe(data)  # takes microseconds, and Pillow does not miss the end of a PNG
-    image = open_image(data, load=True, upright=_upright(exif))
-    return image if mode is None else to_mode(image, mode)
+    return open_image(data, load=True, upright=exif == "apply")
 
 
-_GRAY_MODES = {"b1": "1", "u1": "L", "u2": "I;16"}  # by type
-_COLOUR_MODES = {3: "RGB", 4: "RGBA"}  # by channels
+# By type and number of channels.
+_MODES = {("b1",): "1", ("u1",): "L", ("u2",): "I;16", ("u1", 3): "RGB", ("u1", 4): "RGBA"}
 
 
 def _mode_of(array: Array) -> str:
     """Return the mode of an array, or say why it is no image."""
-    kind = array.dtype.str[1:]
-    if array.ndim == 2 and kind in _GRAY_MODES and array.size:
-        return _GRAY_MODES[kind]
-    if array.ndim == 3 and kind == "u1" and array.shape[2] in _COLOUR_MODES and array.size:
-        return _COLOUR_MODES[array.shape[2]]
-    raise UnsupportedImageError(
-        f"an array of shape {array.shape} and type {array.dtype} is no image: give (height, "
-        "width) of uint8, uint16 or bool, or (height, width, 3 or 4) of uint8 (tensors: "
-        "channels first); store other arrays as array fields"
-    )
+    mode = _MODES.get((array.dtype.str[1:], *array.shape[2:]))
+    if mode is None or array.ndim < 2 or not array.size:
+        raise UnsupportedImageError(
+            f"an array of shape {array.shape} and type {array.dtype} is no image: give (height, "
+            "width) of uint8, uint16 or bool, or (height, width, 3 or 4) of uint8 (tensors: "
+            "channels first); store other arrays as array fields"
+        )
+    return mode
 
 
-def _array_of(image: Image.Image) -> Array:
-    """Return the pixels of a PIL image, in one of the shapes that `decode` promises."""
+def _as_pil(image: Array | Image.Image, mode: str | None) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    return image if mode is None else to_mode(image, mode)
+
+
+def _as_array(image: Array | Image.Image, mode: str | None) -> Array:
+    """Return pixels in one of the shapes that `decode` promises."""
+    if isinstance(image, np.ndarray) and (mode is None or _mode_of(image) == mode):
+        return image
+    image = _as_pil(image, mode)
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode in ("LA", "PA", "La", "RGBa"):
@@ -157,19 +150,26 @@ def _array_of(image: Image.Image) -> Array:
     return np.array(image)
 
 
-def _array_of_other(image: object) -> Array:
+def channels_last(image: Array | torch.Tensor) -> Array:
+    """Return an array (H, W[, C]) or a tensor ([C, ]H, W) as an array (H, W[, C]); of one channel as (H, W)."""
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
         image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
-    if not isinstance(image, np.ndarray):
+    return image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+
+
+def _pixels_of(image: object) -> Array | Image.Image:
+    """Return a PIL image as it is, an array or tensor as one of the arrays that Pillow takes."""
+    if isinstance(image, Image.Image):
+        return image
+    if not isinstance(image, (np.ndarray, torch.Tensor)):
         raise UnsupportedImageError(
             f"a {type(image).__name__} is no image: give a PIL image, an array, a tensor or the bytes of an image file"
         )
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if _mode_of(image) == "1":
-        image = image.astype(np.uint8) * np.uint8(255)
-    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+    array = channels_last(image)
+    if _mode_of(array) == "1":
+        array = array.astype(np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def to_array(image: ImageLike, mode: str | None = None) -> Array:
@@ -197,12 +197,7 @@ def to_array(image: ImageLike, mode: str | None = None) -> Array:
     """
     if isinstance(image, EncodedImage | bytes):
         return _named(decode, image, mode)
-    if isinstance(image, Image.Image):
-        return _array_of(image if mode is None else to_mode(image, mode))
-    array = _array_of_other(image)
-    if mode is None or _mode_of(array) == mode:
-        return array
-    return _array_of(to_mode(Image.fromarray(array), mode))
+    return _as_array(_pixels_of(image), mode)
 
 
 def to_pil(image: ImageLike, mode: str | None = None) -> Image.Image:
@@ -222,16 +217,10 @@ def to_pil(image: ImageLike, mode: str | None = None) -> Image.Image:
     """
     if isinstance(image, EncodedImage | bytes):
         return _named(decode_pil, image, mode)
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(_array_of_other(image))
-    return image if mode is None else to_mode(image, mode)
+    return _as_pil(_pixels_of(image), mode)
 
 
-def _named(
-    function: Callable[[bytes, str | None], Result],
-    image: EncodedImage | bytes,
-    mode: str | None,
-) -> Result:
+def _named(function: Callable[[bytes, str | None], Result], image: EncodedImage | bytes, mode: str | None) -> Result:
     """Decode, and name the file in the error if it has a name."""
     if isinstance(image, bytes):
         return function(image, mode)

@@ -1,8 +1,7 @@
 """Decode a JPEG file: by simplejpeg, or as the user chooses."""
 
-from __future__ import annotations
-
 import importlib
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -10,8 +9,9 @@ import numpy.typing as npt
 import simplejpeg
 
 from datasets.base.errors import ConfigError, InputError
-from datasets.base.image_pillow import check_image, first_bytes
-from datasets.base.image_probe import jpeg_header
+from datasets.base.image_pillow import first_bytes
+from datasets.base.image_probe import plain_jpeg_header
+from datasets.base.options import check_choice
 
 __all__ = ["DECODERS", "Decoder", "decode_jpeg"]
 
@@ -49,42 +49,27 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
     ConfigError
         If `decoder` is unknown or not installed.
     """
-    if decoder not in DECODERS:
-        raise ConfigError(f"decoder={decoder!r}: choose one of {', '.join(DECODERS)}")
-    if decoder == "pillow" or not data.startswith(b"\xff\xd8"):
+    header = None if check_choice("decoder", decoder, DECODERS) == "pillow" else plain_jpeg_header(data)
+    if header is None:
         return None
-    header = jpeg_header(data)
-    if header is None or not header.common or header.components == 4:
-        return None
-    check_image(header.height, header.width, "RGB")
     gray = header.components == 1 and mode != "RGB"
-    array = _torchcodec(data, gray) if decoder == "torchcodec" else _simplejpeg(data, gray, decoder == "fast")
-    return array[:, :, 0] if gray and array is not None else array
-
-
-def _simplejpeg(data: bytes, gray: bool, fast: bool) -> npt.NDArray[Any] | None:
+    fast = decoder == "fast"
+    decode = _torchcodec() if decoder == "torchcodec" else simplejpeg.decode_jpeg
     try:
-        array: npt.NDArray[Any] = simplejpeg.decode_jpeg(
-            data, "GRAY" if gray else "RGB", fastdct=fast, fastupsample=fast
-        )
-    except ValueError as error:
-        if "remature end" in str(error):
+        array = decode(data, "GRAY" if gray else "RGB", fastdct=fast, fastupsample=fast)
+    except (ValueError, RuntimeError) as error:
+        if "remature end" in str(error) or "truncated" in str(error):
             raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
         return None  # an unusual subsampling, or damage that libjpeg can pass over
-    return array
+    return array[:, :, 0] if gray else array
 
 
-def _torchcodec(data: bytes, gray: bool) -> npt.NDArray[Any] | None:
+def _torchcodec() -> Callable[..., npt.NDArray[Any]]:
+    """Return a function with the arguments of simplejpeg's."""
     try:
         decode = importlib.import_module("torchcodec.decoders").decode_jpeg
     except (ImportError, AttributeError, OSError, RuntimeError) as error:  # it loads libraries that may be missing
         raise ConfigError(
             f"decoder='torchcodec' needs torchcodec 0.16 or newer: pip install torchcodec ({error})"
         ) from error
-    try:
-        tensor = decode(data, mode="GRAY" if gray else "RGB")
-    except RuntimeError as error:
-        if "truncated" in str(error):
-            raise InputError(f"the JPEG is truncated ({error}): {first_bytes(data)}") from error
-        return None  # damage that libjpeg can pass over
-    return np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    return lambda data, mode, **_: np.ascontiguousarray(decode(data, mode=mode).permute(1, 2, 0).numpy())

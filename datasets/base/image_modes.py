@@ -1,7 +1,5 @@
 """How the mode of an image (its colours and depth) is changed: one table for the library."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -1,7 +1,5 @@
 """Opening images with Pillow, but strictly: few formats, bounded sizes, nothing truncated."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct
@@ -9,21 +7,12 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from datasets.base.errors import InputError, LimitError, UnsupportedImageError
 
-__all__ = [
-    "EXTENSIONS",
-    "LARGE_PIXELS",
-    "MAX_PIXELS",
-    "check_image",
-    "first_bytes",
-    "guarded",
-    "open_image",
-]
+__all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image"]
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels than this are refused before anything is decoded."""
@@ -204,12 +193,7 @@ class _StrictPillow:
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
             self._inside += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:

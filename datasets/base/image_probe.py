@@ -5,44 +5,25 @@ walked here, in microseconds; every other format is opened and loaded by Pillow.
 ends too early is found in both ways.
 """
 
-from __future__ import annotations
-
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from datasets.base.errors import InputError, UnsupportedImageError
-from datasets.base.image_pillow import (
-    EXTENSIONS,
-    LARGE_PIXELS,
-    check_image,
-    first_bytes,
-    guarded,
-    open_image,
-)
+from datasets.base.image_pillow import EXTENSIONS, LARGE_PIXELS, check_image, first_bytes, guarded, open_image
 
-__all__ = ["Buffer", "ImageInfo", "JpegHeader", "as_bytes", "is_png", "jpeg_header", "probe"]
+__all__ = ["Buffer", "ImageInfo", "JpegHeader", "is_png", "plain_jpeg_header", "probe"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_MODES = {  # by bits and colour type; these are Pillow's modes
-    (1, 0): "1",
-    (2, 0): "L",
-    (4, 0): "L",
-    (8, 0): "L",
-    (16, 0): "I;16",
-    (8, 2): "RGB",
-    (16, 2): "RGB",
-    (1, 3): "P",
-    (2, 3): "P",
-    (4, 3): "P",
-    (8, 3): "P",
-    (8, 4): "LA",
-    (16, 4): "RGBA",
-    (8, 6): "RGBA",
-    (16, 6): "RGBA",
+_PNG_MODES = {  # by colour type and bits; these are Pillow's modes
+    0: {1: "1", 2: "L", 4: "L", 8: "L", 16: "I;16"},
+    2: {8: "RGB", 16: "RGB"},
+    3: {1: "P", 2: "P", 4: "P", 8: "P"},
+    4: {8: "LA", 16: "RGBA"},
+    6: {8: "RGBA", 16: "RGBA"},
 }
 _PNG_ZIPPED = {b"iCCP", b"iTXt", b"zTXt"}
 
@@ -106,24 +87,13 @@ def probe(data: Buffer) -> ImageInfo:
     LimitError
         If the header promises more than `MAX_PIXELS` pixels; nothing is decoded then.
     """
-    data = as_bytes(data)
-    if data.startswith(b"\xff\xd8"):
-        info = _probe_jpeg(data)
-    elif is_png(data):
-        info = _probe_png(data)
-    else:
-        info = None
-    return info or _probe_pillow(data)
+    data = bytes(data)  # bytes stay the same object
+    return _probe_png(data) if is_png(data) else _probe_jpeg(data) or _probe_pillow(data)
 
 
 def is_png(data: bytes) -> bool:
     """Whether `data` begins as a PNG file does."""
     return data.startswith(_PNG_SIGNATURE)
-
-
-def as_bytes(data: Buffer) -> bytes:
-    """Return `data` as bytes; only what is not bytes already is copied."""
-    return data if isinstance(data, bytes) else bytes(data)
 
 
 def _info(extension: str, height: int, width: int, mode: str, warning: str = "") -> ImageInfo:
@@ -136,8 +106,8 @@ def _info(extension: str, height: int, width: int, mode: str, warning: str = "")
 # --- JPEG ---------------------------------------------------------------------------------
 
 
-def jpeg_header(data: Buffer) -> JpegHeader | None:
-    """Return the frame header of a JPEG file, or None where its markers are out of order.
+def plain_jpeg_header(data: Buffer) -> JpegHeader | None:
+    """Return the frame header of a JPEG that every decoder turns into gray or RGB, else None.
 
     Parameters
     ----------
@@ -148,7 +118,20 @@ def jpeg_header(data: Buffer) -> JpegHeader | None:
     ------
     InputError
         If the file ends before its scan begins.
+    LimitError
+        If it has more pixels than are read.
     """
+    header = _jpeg_header(data)
+    if header is None or not header.common or header.components == 4:
+        return None
+    check_image(header.height, header.width, "RGB")
+    return header
+
+
+def _jpeg_header(data: Buffer) -> JpegHeader | None:
+    """Return the frame header of a JPEG; None of other files, and where its markers are out of order."""
+    if data[:2] != b"\xff\xd8":
+        return None
     frame: tuple[int, int, int, int, int, int] | None = None
     at = 2
     try:
@@ -169,7 +152,7 @@ def jpeg_header(data: Buffer) -> JpegHeader | None:
             at += 2 + length
     except (IndexError, struct.error):
         raise InputError(
-            f"the JPEG is truncated: {first_bytes(as_bytes(data))}, and end before the pixels begin"
+            f"the JPEG is truncated: {first_bytes(bytes(data))}, and end before the pixels begin"
         ) from None
     if frame is None:
         return None
@@ -187,7 +170,7 @@ def _has_end(data: Buffer, start: int) -> bool:
 
 
 def _probe_jpeg(data: bytes) -> ImageInfo | None:
-    header = jpeg_header(data)
+    header = _jpeg_header(data)
     if header is None:
         return None
     if header.bits != 8 and header.process <= 2:
@@ -208,27 +191,24 @@ def _probe_png(data: bytes) -> ImageInfo:
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise InputError(f"the PNG is damaged or truncated at its header: {first_bytes(data)}")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    mode = _PNG_MODES.get((bits, colour), "")
+    mode = _PNG_MODES.get(colour, {}).get(bits, "")
     if not mode or not width or not height:
         raise InputError(f"the PNG is damaged: {height} x {width} pixels, {bits} bits, colour type {colour}")
     check_image(height, width, mode)
     chunks = _png_chunks(data)
     if not _PNG_ZIPPED.isdisjoint(chunks):
         open_image(data)  # compressed texts may be bombs: Pillow reads them within limits
-    warning = _animated(chunks.get(b"acTL", 1))
-    if bits == 16 and mode != "I;16" and not warning:
-        warning = "16 bits per channel: read with 8"
-    return _info("png", height, width, mode, warning)
+    cut = "16 bits per channel: read with 8" if bits == 16 and mode != "I;16" else ""
+    return _info("png", height, width, mode, _animated(chunks.get(b"acTL", 1)) or cut)
 
 
 def _png_chunks(data: bytes) -> dict[bytes, int]:
-    """Return the chunk types up to IEND; the value of acTL is the number of frames."""
+    """Return the chunk types up to IEND, with the number that each begins with: of acTL that of the frames."""
     chunks: dict[bytes, int] = {}
     at, end = 8, len(data)
     while at + 12 <= end:
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        chunks[kind] = int.from_bytes(data[at + 8 : at + 12], "big") if kind == b"acTL" else 1
+        length, kind, number = struct.unpack_from(">I4sI", data, at)
+        chunks[kind] = number
         at += 12 + length
         if kind == b"IEND" and b"IDAT" in chunks:
             return chunks
@@ -241,10 +221,9 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 def _probe_pillow(data: bytes) -> ImageInfo:
     with guarded(data), open_image(data, load=True) as image:
         extension = EXTENSIONS[str(image.format)]
-        info = _info(extension, image.height, image.width, image.mode)
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
-    return replace(info, warning=_animated(frames)) if frames > 1 else info
+        return _info(extension, image.height, image.width, image.mode, _animated(frames))
 
 
 def _animated(frames: int) -> str:

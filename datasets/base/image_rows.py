@@ -5,8 +5,6 @@ out page by page. And most of the time of a JPEG goes into its entropy coding, w
 read from the top; so the rows below a crop need not be read at all. Both keep every pixel.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from typing import TypeAlias
@@ -17,8 +15,7 @@ import simplejpeg
 
 from datasets.base.image_decode import Array, decode
 from datasets.base.image_jpeg import Decoder
-from datasets.base.image_pillow import check_image
-from datasets.base.image_probe import Buffer, JpegHeader, jpeg_header
+from datasets.base.image_probe import Buffer, JpegHeader, plain_jpeg_header
 
 __all__ = ["crop_header", "decode_rows"]
 
@@ -43,13 +40,8 @@ def crop_header(data: Buffer) -> JpegHeader | None:
     LimitError
         If it has more pixels than are read.
     """
-    if data[:2] != b"\xff\xd8":
-        return None
-    header = jpeg_header(data)
-    if header is None or not header.common or header.components == 4:
-        return None
-    check_image(header.height, header.width, "RGB")
-    return header if header.complete and header.height and header.width else None
+    header = plain_jpeg_header(data)
+    return header if header and header.complete and header.height and header.width else None
 
 
 def decode_rows(

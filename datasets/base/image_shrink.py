@@ -1,11 +1,9 @@
 """Make large images smaller before they are stored, to trade size against detail."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from datasets.base.errors import ConfigError
-from datasets.base.image_decode import Array, EncodedImage, ImageLike, to_array, to_pil
+from datasets.base.image_decode import EncodedImage, ImageLike, to_array, to_pil
 from datasets.base.image_probe import probe
 from datasets.base.image_resize import resize
 from datasets.base.masks import to_ids
@@ -56,20 +54,12 @@ class Shrink:
 
     def __call__(self, image: ImageLike, nearest: bool = False) -> ImageLike:
         """Return the image, or a smaller one as an array; `nearest` is for masks."""
-        height, width, mode = _facts(image)
-        size = self.size(height, width)
-        if size == (height, width):
+        info = probe(image.data) if isinstance(image, EncodedImage) else to_pil(image)
+        size = self.size(info.height, info.width)
+        if size == (info.height, info.width):
             return image
-        pixels: Array = to_ids(image) if nearest else to_array(image, _continuous(image, mode))
+        pixels = to_ids(image) if nearest else to_array(image, _continuous(image, info.mode))
         return resize(pixels, size, nearest=nearest)
-
-
-def _facts(image: ImageLike) -> tuple[int, int, str]:
-    if isinstance(image, EncodedImage):
-        info = probe(image.data)
-        return info.height, info.width, info.mode
-    held = to_pil(image)
-    return held.height, held.width, held.mode
 
 
 def _continuous(image: ImageLike, mode: str) -> str | None:

@@ -5,8 +5,6 @@ the bytes of an image file (`EncodedImage`). Conversion, readers, loaders and
 `ResizeAndConvert` all call these, so a pixel never depends on the way it took.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from typing import Any, overload
@@ -16,20 +14,13 @@ import torch
 from PIL import Image
 
 from datasets.base.errors import ConfigError, UnsupportedImageError
-from datasets.base.image_decode import (
-    Array,
-    EncodedImage,
-    ImageLike,
-    decode,
-    decode_pil,
-    to_array,
-    to_pil,
-)
+from datasets.base.image_decode import Array, EncodedImage, ImageLike, decode, decode_pil, to_array, to_pil
 from datasets.base.image_jpeg import DECODERS, Decoder
 from datasets.base.image_modes import MODES, check_mode, to_mode
 from datasets.base.image_pillow import MAX_PIXELS
 from datasets.base.image_probe import ImageInfo, probe
 from datasets.base.image_resize import check_size, resize
+from datasets.base.options import check_choice
 
 __all__ = [
     "DECODERS",
@@ -56,14 +47,9 @@ _HELD = {
     "jpeg": ("L", "RGB", "CMYK"),
     "webp": ("RGB", "RGBA"),
 }
-_ENCODINGS = ("jpeg", "png", "webp")
 
 
-def encode(
-    image: Image.Image | Array | torch.Tensor,
-    encoding: str = "png",
-    quality: int | None = None,
-) -> bytes:
+def encode(image: Image.Image | Array | torch.Tensor, encoding: str = "png", quality: int | None = None) -> bytes:
     """Encode an image; the same image always gives the same bytes.
 
     Parameters
@@ -82,17 +68,15 @@ def encode(
     UnsupportedImageError
         If the image has a mode that is not read back.
     """
-    if encoding not in _ENCODINGS:
-        raise ConfigError(f"encoding={encoding!r}: choose one of {', '.join(_ENCODINGS)}")
+    check_choice("encoding", encoding, ("jpeg", "png", "webp"))
     image = to_pil(image)
     if image.mode.startswith("I;16"):
         image = to_mode(image, "I;16")
     kind = "tiff" if encoding == "png" and image.mode in _HELD["tiff"] else encoding
     if image.mode not in _HELD[kind]:
         raise _cannot_hold(image.mode, encoding)
-    options = _save_options(kind, quality)
     file = io.BytesIO()
-    image.save(file, format=kind.upper(), **options)
+    image.save(file, format=kind.upper(), **_save_options(kind, quality))
     return file.getvalue()
 
 
@@ -164,6 +148,5 @@ class ResizeAndConvert:
         """Return the image in this size and mode."""
         pixels = resize(to_array(image, self.mode), self.size)
         if isinstance(image, torch.Tensor):
-            planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
-            return torch.from_numpy(planes).permute(2, 0, 1).contiguous()
+            return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1).contiguous()
         return pixels if isinstance(image, np.ndarray) else Image.fromarray(pixels)

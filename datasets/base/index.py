@@ -106,12 +106,11 @@ def trim(field: Field, ranges: Ranges) -> Ranges:
 
 def check_ranges(ranges: Ranges, size: int) -> None:
     """Raise `CorruptShardError` unless all ranges lie within `size` bytes."""
-    offsets, lengths = ranges.offsets, ranges.lengths
-    bad = _outside(offsets, lengths, size)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+    bad = _outside(ranges.offsets, ranges.lengths, size)
+    if bad.size:
+        row = bad[0]
         raise CorruptShardError(
-            f"{ranges.path}: value {row} lies at byte {offsets[row]} with length {lengths[row]}, "
+            f"{ranges.path}: value {row} lies at byte {ranges.offsets[row]} with length {ranges.lengths[row]}, "
             f"the file has {size} bytes"
         )
 
@@ -140,18 +139,15 @@ def _check_places(path: Path, records: NDArray[Any], manifest: Manifest, block: 
         for start in range(0, len(records), block):
             part = records[start : start + block]
             room = sizes[np.searchsorted(ends, np.arange(start, start + len(part)), side="right")]
-            offsets, lengths = part[f"{name}_offset"], part[f"{name}_length"]
-            bad = np.flatnonzero(_outside(offsets, lengths, room))
+            bad = _outside(part[f"{name}_offset"], part[f"{name}_length"], room)
             if bad.size:
-                row = start + int(bad[0])
-                raise CorruptShardError(f"{path}: field {name!r} of sample {row} lies outside of its file")
+                raise CorruptShardError(f"{path}: field {name!r} of sample {start + bad[0]} lies outside of its file")
 
 
-def _outside(offsets: NDArray[np.int64], lengths: NDArray[np.int64], size: Any) -> NDArray[np.bool_]:
-    """Return which ranges are not within `size` bytes."""
+def _outside(offsets: NDArray[np.int64], lengths: NDArray[np.int64], size: Any) -> NDArray[np.intp]:
+    """Return the numbers of the ranges that are not within `size` bytes."""
     # `size - offsets` cannot wrap, `offsets + lengths` of a forged index can.
-    bad: NDArray[np.bool_] = (offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets)
-    return bad
+    return np.flatnonzero((offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets))
 
 
 def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:

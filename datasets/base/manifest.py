@@ -177,9 +177,7 @@ class Manifest:
         """
         try:
             values = parse_json(text, str(path))
-        except UnsafeDataError:
-            raise
-        except ValueError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise IncompleteDatasetError(
                 f"{path} is cut or damaged ({error}); run the conversion again to publish the split"
             ) from error

@@ -15,6 +15,7 @@ from PIL import Image
 
 from datasets.base import images
 from datasets.base.errors import ConfigError, InputError
+from datasets.base.image_decode import channels_last
 from datasets.base.images import EncodedImage, ImageLike
 
 __all__ = ["encode_ids", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
@@ -46,12 +47,7 @@ def to_ids(mask: ImageLike) -> NDArray[Any]:
         mask = images.to_pil(mask)
     if isinstance(mask, Image.Image):
         return _ids_of_pil(mask)
-    if isinstance(mask, torch.Tensor):
-        mask = mask.detach().cpu()
-        mask = (mask.permute(1, 2, 0) if mask.ndim == 3 else mask).numpy()
-    array = np.asarray(mask)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
+    array = channels_last(mask if isinstance(mask, torch.Tensor) else np.asarray(mask))
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not array.size:
         raise InputError(
             f"an array of shape {array.shape} and type {array.dtype} is no mask: give (height, width) or "
@@ -123,10 +119,8 @@ def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes
     InputError, ConfigError
         If no image file holds its values.
     """
-    if not isinstance(mask, Image.Image):
+    if not isinstance(mask, Image.Image) or mask.mode == "I":
         mask = ids_to_pil(to_ids(mask), palette)
-    if mask.mode == "I":
-        mask = Image.fromarray(to_ids(mask))
     return images.encode(_with_all_colours(mask))
 
 

@@ -1,19 +1,19 @@
 """Join converted splits on disk: their shard files get a second name, and no byte of them is copied."""
 
-import contextlib
 import errno
 import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets.base.commit import SplitPaths, publish_file, split_lock, storage_errors, sync_folder, write_file
-from datasets.base.errors import ConfigError, OutputExistsError, StorageError
+from datasets.base.errors import ConfigError, StorageError
 from datasets.base.formats import get_format
-from datasets.base.index import index_dtype, npy_header_of
-from datasets.base.manifest import SPLIT_NAME, Manifest, Shard, StoredFile
+from datasets.base.manifest import Manifest, Shard, StoredFile
+from datasets.base.new_split import add_counts, check_new, write_index
+from datasets.base.options import check_split
 from datasets.base.publish import load_manifest
 
 __all__ = ["merge"]
@@ -61,16 +61,10 @@ def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "trai
     >>> merge([ParquetReader("a"), ParquetReader("b")], "both")  # doctest: +SKIP
     """
     readers = list(readers)
-    if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-        raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+    paths = SplitPaths(Path(output_path).absolute(), check_split(split))
     _check_alike(readers)
-    paths = SplitPaths(Path(output_path).absolute(), split)
     with split_lock(paths, 0, 1):
-        for path in (paths.manifest, paths.plan):
-            if path.exists():
-                raise OutputExistsError(
-                    f"{path} is there: split {split!r} is converted or begun; choose another split= or output_path="
-                )
+        check_new(paths, "choose another split= or output_path=")
         shards = _link_shards(readers, paths, copy)
         _write_manifest(readers, paths, shards)
         return load_manifest(paths)
@@ -131,50 +125,26 @@ def _link(old: Path, new: Path, copy: bool) -> None:
             f"{old} cannot get the second name {new} ({reason}); choose an output_path= on the same disk, "
             "or pass copy=True"
         )
-    temporary = new.with_name(f".{new.name}.tmp")
-    with storage_errors(new), contextlib.ExitStack() as undo:
-        undo.callback(temporary.unlink, missing_ok=True)
-        shutil.copyfile(old, temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(new)
+    with storage_errors(new), old.open("rb") as file:
+        write_file(new, lambda copied: shutil.copyfileobj(file, copied))
 
 
 def _write_manifest(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> None:
-    first: Manifest = readers[0].manifest
-    manifests = [reader.manifest for reader in readers]
-    index = write_file(paths.index, lambda file: _write_index(file, readers))
+    manifests: list[Manifest] = [reader.manifest for reader in readers]
+    first = manifests[0]
     merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
-    plan = {"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)}
-    manifest = Manifest(
-        format=first.format,
+    manifest = replace(
+        first,
         split=paths.split,
-        sample_type=first.sample_type,
-        fields=first.fields,
-        field_files=first.field_files,
-        modes={name: _sum([m.modes.get(name, {}) for m in manifests]) for name in first.modes},
+        modes={name: add_counts(m.modes.get(name, {}) for m in manifests) for name in first.modes},
         shards=tuple(shards),
-        index=index,
-        plan=plan,
+        index=write_index(paths, first.fields, [reader._index for reader in readers]),
+        plan={"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)},
         skipped=sum(m.skipped for m in manifests),
-        ignored=_sum([m.ignored for m in manifests]),
+        ignored=add_counts(m.ignored for m in manifests),
         extra=_write_extra(paths, first, shards),
     )
     publish_file(paths.manifest, manifest.to_bytes())
-
-
-def _write_index(file: Any, readers: list[Any]) -> None:
-    dtype = index_dtype(readers[0].manifest.fields)
-    file.write(npy_header_of(dtype, sum(map(len, readers))))
-    for reader in readers:
-        file.write(reader._index.tobytes())
-
-
-def _sum(counts: list[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
 
 
 def _write_extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> tuple[StoredFile, ...]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from datasets.base.errors import ConfigError, OutputExistsError
+from datasets.base.manifest import SPLIT_NAME
 
-__all__ = ["check_choice", "check_output", "check_seconds", "check_shape", "check_whole"]
+__all__ = ["check_choice", "check_output", "check_seconds", "check_shape", "check_split", "check_whole"]
 
 
 def check_whole(name: str, value: Any, low: int) -> int:
@@ -37,6 +38,13 @@ def check_shape(value: Any) -> tuple[int, int] | None:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ConfigError(f"shape={value!r} must be (height, width), or None for images of one size")
     return check_whole("shape[0]", value[0], 1), check_whole("shape[1]", value[1], 1)
+
+
+def check_split(value: Any) -> str:
+    """Return the name of a split, or raise `ConfigError`."""
+    if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
+        raise ConfigError(f"split={value!r} must be made of letters, digits and underscores")
+    return value
 
 
 def check_output(output: Path, input_data: Any) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 import time
-from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -65,7 +64,5 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()

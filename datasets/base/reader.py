@@ -26,11 +26,12 @@ from datasets.base.index import Ranges, map_index, open_index
 from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.options import check_choice, check_whole
+from datasets.base.positions import as_positions
 from datasets.base.publish import check_split_files, load_manifest
-from datasets.base.selection import Concat, Selection, as_positions, concat, select
+from datasets.base.restore import restore, restore_array
+from datasets.base.selection import Concat, Selection, concat, select
 from datasets.base.storage import FileCache
 from datasets.base.tv import as_tv_tensors
-from datasets.base.values import restore, restore_array
 
 __all__ = ["OUTPUTS", "Reader"]
 

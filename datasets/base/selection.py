@@ -5,8 +5,8 @@ pass whole batches on: torch's own ``ConcatDataset`` asks for every sample alone
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,35 +14,9 @@ from torch.utils.data import Dataset, Subset
 
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
+from datasets.base.positions import as_positions, chosen_samples
 
-if TYPE_CHECKING:
-    from datasets.base.reader import Reader
-
-__all__ = ["Concat", "Selection", "as_positions", "concat", "select"]
-
-_BATCH = 1024  # samples that a predicate's columns are read for at a time
-
-
-def as_positions(indices: Any, length: int, name: str) -> NDArray[np.int64]:
-    """Return indices, of which negative ones count from the end, as positions from 0 to `length`.
-
-    Raises
-    ------
-    TypeError
-        If they are not whole numbers.
-    IndexError
-        If one is out of range.
-    """
-    positions = np.asarray(indices)
-    if positions.dtype.kind not in "iu" or positions.ndim != 1:
-        if positions.size:
-            raise TypeError(f"{name} indices are whole numbers, not {indices!r:.80}")
-        positions = positions.astype(np.int64).reshape(-1)
-    bad = (positions >= length) | (positions < -length)
-    if bad.any():
-        raise IndexError(f"index {positions[bad][0]} is out of range for a split of {length} samples")
-    positions = positions.astype(np.int64, copy=False)
-    return np.where(positions < 0, positions + length, positions)
+__all__ = ["Concat", "Selection", "concat", "select"]
 
 
 class _View(ABC):
@@ -166,32 +140,7 @@ def select(dataset: Any, which: Any, columns: Sequence[str] = ()) -> Selection:
     >>> wide = reader.select(lambda s: s["width"] > 640)  # doctest: +SKIP
     >>> long = reader.select(lambda s: len(s["caption"]) > 80, columns=["caption"])  # doctest: +SKIP
     """
-    if callable(which):
-        which = np.fromiter(_wanted(dataset, which, columns), bool, len(dataset))
-    elif columns:
-        raise ConfigError(f"columns={list(columns)!r} are read for a callable; leave them out with indices")
-    if isinstance(which, slice):
-        return Selection(dataset, np.arange(len(dataset))[which])
-    which = np.asarray(which)
-    if which.dtype == bool:
-        if which.shape != (len(dataset),):
-            raise ConfigError(f"an array of bool has one value per sample: {len(dataset)}, not {which.shape}")
-        which = np.flatnonzero(which)
-    return Selection(dataset, which)
-
-
-def _wanted(dataset: Any, predicate: Callable[[dict[str, Any]], Any], columns: Sequence[str]) -> Iterator[bool]:
-    fields = {f.name: f for f in dataset.fields}
-    for name in columns:
-        if name not in fields:
-            raise ConfigError(f"columns={list(columns)!r}: there is no {name!r}; choose from {', '.join(fields)}")
-    scalars = {name: dataset.scalars(name) for name, f in fields.items() if f.is_scalar}
-    for start in range(0, len(dataset), _BATCH):
-        stop = min(start + _BATCH, len(dataset))
-        read = dataset.read_values(range(start, stop), columns) if columns else {}
-        batch = {name: values[start:stop].tolist() for name, values in scalars.items()} | read
-        for row in range(stop - start):
-            yield bool(predicate({name: values[row] for name, values in batch.items()}))
+    return Selection(dataset, chosen_samples(dataset, which, columns))
 
 
 class Concat(_View, Dataset[Any]):
@@ -220,8 +169,7 @@ class Concat(_View, Dataset[Any]):
         """Read many samples at once, in the order of `indices`."""
         samples: list[Any] = [None] * len(indices)
         for dataset, rows, positions in self._parts(indices):
-            for row, sample in zip(rows.tolist(), dataset.__getitems__(positions), strict=True):
-                samples[row] = sample
+            _put(samples, rows, dataset.__getitems__(positions))
         return samples
 
     def locate(self, index: int) -> tuple[Any, int]:
@@ -252,11 +200,7 @@ class Concat(_View, Dataset[Any]):
         columns = {f.name: _empty(f, len(indices), (out or {}).get(f.name)) for f in fields}
         for dataset, rows, positions in self._parts(indices):
             for name, values in dataset.read_columns(positions).items():
-                if isinstance(columns[name], np.ndarray):
-                    columns[name][rows] = values
-                    continue
-                for row, value in zip(rows.tolist(), values, strict=True):
-                    columns[name][row] = value
+                _put(columns[name], rows, values)
         return columns
 
     def read_values(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
@@ -264,8 +208,7 @@ class Concat(_View, Dataset[Any]):
         found: dict[str, list[Any]] = {name: [None] * len(indices) for name in columns}
         for dataset, rows, positions in self._parts(indices):
             for name, values in dataset.read_values(positions, columns).items():
-                for row, value in zip(rows.tolist(), values, strict=True):
-                    found[name][row] = value
+                _put(found[name], rows, values)
         return found
 
     @property
@@ -297,6 +240,15 @@ def _empty(field: Field, count: int, out: NDArray[Any] | None) -> Any:
     return np.empty((count, *(field.shape or ())), field.dtype) if out is None else out
 
 
+def _put(column: Any, rows: NDArray[np.int64], values: Any) -> None:
+    """Put values into these rows of an array or a list."""
+    if isinstance(column, np.ndarray):
+        column[rows] = values
+    else:
+        for row, value in zip(rows.tolist(), values, strict=True):
+            column[row] = value
+
+
 def _check_classes(datasets: Sequence[Any]) -> None:
     if not datasets:
         raise ConfigError("there is no reader to join; give at least one")
@@ -315,7 +267,7 @@ def _short(classes: list[str]) -> str:
     return f"{len(classes)} ({shown})" if classes else "none"
 
 
-def concat(datasets: "Sequence[Reader | Selection | Concat]") -> Concat:
+def concat(datasets: Sequence[Any]) -> Concat:
     """Join readers, of any formats, to one data set; see `Concat`.
 
     Examples

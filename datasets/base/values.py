@@ -1,13 +1,12 @@
-"""Values to stored bytes and back: pure functions of a field and a value."""
+"""Values to stored bytes, and which field stores a value: pure functions. `restore` is the way back."""
 
 import io
 import json
-import math
 import operator
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.base import images, masks
-from datasets.base.errors import CorruptShardError, InputError
+from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 from datasets.base.tv import field_of_tv_tensor
 
-__all__ = ["ByteColumn", "Column", "infer_field", "npy_header", "pack", "restore", "with_palette"]
+__all__ = ["MASK_NAMES", "ByteColumn", "Column", "infer_field", "npy_header", "pack", "with_palette"]
 
 MASK_NAMES = ("mask", "seg", "segmentation")
-TENSORS = ("tensor", "tv_tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,10 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
     if field.is_scalar:
         return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
     if field.is_fixed:
-        out = np.empty((len(values), *cast("tuple[int, ...]", field.shape)), dtype=field.dtype)
+        array_of = _pixels if field.is_image else _array
+        out = np.empty((len(values), *(field.shape or ())), dtype=field.dtype)
         for row, value in enumerate(values):
-            out[row] = _pixels(field, value) if field.is_image else _array(field, value)
+            out[row] = array_of(field, value)
         return out
     if field.is_image:
         encoded = [_image_bytes(field, v, encoding, quality) for v in values]
@@ -127,22 +126,22 @@ def _scalar(field: Field, value: Any) -> int | float:
     return number
 
 
-def _in_field(field: Field, error: Exception) -> InputError:
-    """Return an error about one value, of its own class if that is one of input."""
-    kind = type(error) if isinstance(error, InputError) else InputError
-    return kind(f"field {field.name!r}: {error}")
+@contextmanager
+def _naming(field: Field) -> Iterator[None]:
+    """Name the field in errors about a value, each of its own class if that is one of input."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = type(error) if isinstance(error, InputError) else InputError
+        raise kind(f"field {field.name!r}: {error}") from error
 
 
 def _pixels(field: Field, value: Any) -> NDArray[Any]:
     """Decode and resize one image to the field's shape."""
-    shape = cast("tuple[int, ...]", field.shape)
-    try:
+    shape = field.shape or ()
+    with _naming(field):
         array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
-    except (TypeError, ValueError) as error:
-        raise _in_field(field, error) from error
-    height, width = shape[-2:] if field.layout == "CHW" else shape[:2]
-    if array.shape[:2] != (height, width):
-        array = images.resize(array, (height, width), nearest=field.kind == "mask")
+    array = images.resize(array, shape[-2:] if field.layout == "CHW" else shape[:2], nearest=field.kind == "mask")
     if array.ndim == 2 and len(shape) == 3:
         array = array[:, :, None]
     if field.layout == "CHW" and array.ndim == 3:
@@ -154,8 +153,12 @@ def _pixels(field: Field, value: Any) -> NDArray[Any]:
     return array
 
 
+def _ndarray(value: Any) -> NDArray[Any]:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
 def _array(field: Field, value: Any) -> NDArray[Any]:
-    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    array = _ndarray(value)
     if array.shape != field.shape:
         raise InputError(
             f"field {field.name!r} takes arrays of shape {field.shape}, not {array.shape}; values of "
@@ -168,15 +171,10 @@ def _array(field: Field, value: Any) -> NDArray[Any]:
 
 def _image_bytes(field: Field, value: Any, encoding: str, quality: int | None) -> tuple[bytes, tuple[str, str]]:
     if not isinstance(value, EncodedImage):
-        try:
-            data = (
-                masks.encode_ids(value, field.palette)
-                if field.kind == "mask"
-                else images.encode(value, encoding, quality)
-            )
+        with _naming(field):
+            is_mask = field.kind == "mask"
+            data = masks.encode_ids(value, field.palette) if is_mask else images.encode(value, encoding, quality)
             value = EncodedImage(data)
-        except (TypeError, ValueError) as error:
-            raise _in_field(field, error) from error
     info = images.probe(value.data)
     return value.data, (info.extension, info.mode)
 
@@ -194,7 +192,7 @@ def _plain_bytes(field: Field, value: Any) -> bytes:
         except (TypeError, ValueError) as error:
             raise InputError(f"field {field.name!r}: not JSON: {error}") from error
     if field.kind == "array":
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = _ndarray(value)
         if not array.dtype.hasobject:
             array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
             return npy_header(array.dtype.str, array.shape) + array.tobytes()
@@ -211,8 +209,7 @@ def _has_odd_key(value: Any) -> bool:
 def npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:
     """Return the bytes that make raw C-order values of `dtype` and `shape` an .npy file."""
     out = io.BytesIO()
-    header = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(out, header)
+    np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
     return out.getvalue()
 
 
@@ -263,97 +260,3 @@ def _is_image_array(value: Any) -> bool:
     channels = value.shape[0 if isinstance(value, torch.Tensor) else -1]
     kinds = (torch.uint8, torch.uint16, torch.bool) if isinstance(value, torch.Tensor) else ("uint8", "uint16", "bool")
     return value.dtype in kinds and (value.ndim == 2 or (value.ndim == 3 and channels in (1, 3, 4)))
-
-
-def restore(
-    field: Field, data: Any, output: str = "pil", mode: str | None = None, decoder: images.Decoder = "auto"
-) -> Any:
-    """Turn the stored bytes of one value back into the value.
-
-    Parameters
-    ----------
-    field : Field
-    data : bytes-like
-        Exactly the stored bytes, already checked.
-    output : {"pil", "numpy", "tensor", "tv_tensor", "bytes"}
-        What images become: PIL image; ndarray (H, W[, C]); tensor (C, H, W), masks
-        (H, W); their bytes. Arrays become tensors for the tensor outputs, else ndarrays.
-    mode : str, optional
-        Pillow mode of images; ``None``: each its own.
-    decoder : str
-        As for `images.decode`.
-    """
-    if field.compression:
-        data = decompress(field, data)
-    if field.kind == "bytes" or (output == "bytes" and not field.is_scalar):
-        return bytes(data)
-    if field.kind == "text":
-        return str(data, "utf-8")
-    if field.kind == "json":
-        return json.loads(bytes(data))
-    if field.is_image and not field.is_fixed:
-        return _restore_encoded(field, data, output, mode, decoder)
-    array = _read_npy(data) if not field.is_fixed else np.frombuffer(bytearray(data), field.dtype).reshape(field.shape)
-    return restore_array(field, array, output, mode)
-
-
-def decompress(field: Field, data: Any) -> bytes:
-    """Return the `field.nbytes` bytes of a compressed value, and never more."""
-    try:
-        inflated = zlib.decompressobj().decompress(data, field.nbytes + 1)
-    except zlib.error as error:
-        raise CorruptShardError(f"field {field.name!r}: {error}") from error
-    if len(inflated) != field.nbytes:
-        raise CorruptShardError(f"field {field.name!r}: a value inflates to {len(inflated)} bytes, not {field.nbytes}")
-    return inflated
-
-
-def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:
-    """Turn one fixed-size value into what `output` asks for, without a copy where possible."""
-    if not field.is_image:
-        return torch.from_numpy(array) if output in TENSORS else array
-    if field.kind == "mask":
-        return _ids_as(field, array[:, :, 0] if array.shape[2:] == (1,) else array, output)
-    if field.layout == "CHW" and array.ndim == 3:
-        array = array.transpose(1, 2, 0)
-    if output == "pil" and array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if mode is not None and mode != field.mode:
-        array = np.asarray(images.to_mode(images.to_pil(array), mode))
-    return _pixels_as(array, output)
-
-
-def _restore_encoded(field: Field, data: Any, output: str, mode: str | None, decoder: images.Decoder) -> Any:
-    is_mask = field.kind == "mask"
-    if output == "pil":
-        return images.decode_pil(data, None if is_mask else mode, decoder=decoder)
-    if is_mask:
-        return _ids_as(field, masks.to_ids(bytes(data)), output)
-    return _pixels_as(images.decode(data, mode, decoder=decoder), output)
-
-
-def _pixels_as(array: NDArray[Any], output: str) -> Any:
-    if output == "pil":
-        return images.to_pil(array)
-    if output == "numpy":
-        return array
-    tensor = torch.from_numpy(array)
-    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None]
-
-
-def _ids_as(field: Field, ids: NDArray[Any], output: str) -> Any:
-    if output == "pil":
-        return masks.ids_to_pil(ids, field.palette)
-    return ids if output == "numpy" else masks.ids_to_tensor(ids)
-
-
-def _read_npy(data: Any) -> NDArray[Any]:
-    file = io.BytesIO(bytes(data))
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise InputError(f".npy version {version} is not read; write version (1, 0)")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.hasobject:
-        raise InputError("an .npy value holds Python objects; store numbers")
-    values = np.frombuffer(bytearray(file.read(math.prod(shape) * dtype.itemsize)), dtype)
-    return values.reshape(shape, order="F" if fortran else "C")

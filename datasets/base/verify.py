@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.commit import SplitPaths
-from datasets.base.errors import ShardwrightError
+from datasets.base.errors import CorruptShardError, ShardwrightError
 from datasets.base.formats import get_format
 from datasets.base.index import map_index
 from datasets.base.manifest import Manifest, StoredFile
@@ -99,18 +99,19 @@ def verify(
     True
     """
     root = Path(dataset_path).absolute()
-    names = split_names(root) if split is None else [split]
-    if not names or not SplitPaths(root, names[0]).manifest.exists():
-        load_manifest(SplitPaths(root, names[0] if names else "train"))  # says what there is instead
+    names = [split] if split is not None else split_names(root) or ["train"]
+    if not SplitPaths(root, names[0]).manifest.exists():
+        load_manifest(SplitPaths(root, names[0]))  # says what there is instead
     problems: list[Problem] = []
     manifests: dict[str, Manifest] = {}
     for name in names:
-        found = _read_manifest(SplitPaths(root, name))
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            manifests[name] = found
-    with Progress(sum(m.num_samples for m in manifests.values()), progress) as bar:
+        paths = SplitPaths(root, name)
+        try:
+            manifests[name] = _read_manifest(paths)
+        except (ShardwrightError, OSError) as error:
+            problems.append(Problem(paths.manifest, reason_of(error, paths.manifest), name))
+    samples = sum(manifest.num_samples for manifest in manifests.values())
+    with Progress(samples, progress) as bar:
         for name, manifest in manifests.items():
             problems += _check_split(SplitPaths(root, name).holding(manifest, data_path), manifest, bar)
     strays, left_over = _strays(root, manifests, names, split)
@@ -118,7 +119,7 @@ def verify(
     return Report(
         root,
         tuple(names),
-        samples=sum(m.num_samples for m in manifests.values()),
+        samples=samples,
         files=len(stored) + len(manifests),
         nbytes=sum(file.size for file in stored),
         problems=(*problems, *strays),
@@ -130,15 +131,12 @@ def _stored_files(manifest: Manifest) -> list[StoredFile]:
     return [manifest.index, *manifest.extra, *(file for shard in manifest.shards for file in shard.files)]
 
 
-def _read_manifest(paths: SplitPaths) -> Manifest | Problem:
-    try:
-        manifest = load_manifest(paths)
-        content = paths.manifest.read_bytes()
-        get_format(manifest.format)
-    except (ShardwrightError, OSError) as error:
-        return Problem(paths.manifest, reason_of(error, paths.manifest), paths.split)
-    if content != manifest.to_bytes():  # another way to write the same values, which their hash does not see
-        return Problem(paths.manifest, "is not, byte for byte, what was written", paths.split)
+def _read_manifest(paths: SplitPaths) -> Manifest:
+    manifest = load_manifest(paths)
+    get_format(manifest.format)  # raises where this library does not know it
+    if paths.manifest.read_bytes() != manifest.to_bytes():
+        # Another way to write the same values, which their hash does not see.
+        raise CorruptShardError(f"{paths.manifest} is not, byte for byte, what was written")
     return manifest
 
 
@@ -180,7 +178,8 @@ def _strays(
     unknown, left_over = [], []
     # Where all splits are files that were there before, "data" is a folder like any other.
     adopted = bool(manifests) and all(manifest.is_adopted for manifest in manifests.values())
-    for path in sorted(p for folder in ("data", "metadata")[adopted:] for p in _entries(root / folder)):
+    folders = [root / name for name in ("data", "metadata")[adopted:] if (root / name).is_dir()]
+    for path in sorted(path for folder in folders for path in folder.iterdir()):
         if path in known or (only is not None and not _belongs(path, only)) or any(_belongs(path, b) for b in broken):
             continue
         if path.name.startswith(".") or any(_belongs(path, split) for split in unfinished):
@@ -188,13 +187,6 @@ def _strays(
         else:
             unknown.append(Problem(path, "belongs to no split; move it away, or convert its split again", only))
     return unknown, left_over
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _belongs(path: Path, split: str) -> bool:

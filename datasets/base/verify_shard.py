@@ -12,12 +12,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.commit import SplitPaths
-from datasets.base.errors import ConfigError, ShardwrightError
+from datasets.base.errors import ConfigError, CorruptShardError, ShardwrightError
 from datasets.base.fields import Field
 from datasets.base.formats import Format, get_format
-from datasets.base.index import Ranges, trim
+from datasets.base.index import Ranges, check_file, trim
 from datasets.base.manifest import Manifest, StoredFile
-from datasets.base.storage import hash_file, read_exactly
+from datasets.base.storage import read_exactly
 
 __all__ = ["Problem", "ShardCheck", "file_damage", "reason_of"]
 
@@ -62,15 +62,10 @@ def reason_of(error: Exception, path: Path) -> str:
 def file_damage(path: Path, stored: StoredFile) -> str | None:
     """Return how a file differs from what was written, if it does."""
     try:
-        size = path.stat().st_size
-        if size != stored.size:
-            return f"has {size} bytes, {stored.size} were written"
-        found = hash_file(path)
-    except FileNotFoundError:
-        return "is missing"
-    except OSError as error:
-        return f"cannot be read: {reason_of(error, path)}"
-    return None if found == stored.xxh3 else f"its xxh3-64 is {found}, {stored.xxh3} was written"
+        check_file(path, stored)
+    except (ShardwrightError, OSError) as error:
+        return reason_of(error, path)
+    return None
 
 
 def _find(
@@ -94,15 +89,22 @@ class ShardCheck:
     number: int
     start: int
 
+    @property
+    def _files(self) -> list[Path]:
+        return [self.paths.data / file.name for file in self.manifest.shards[self.number].files]
+
+    def _file_of(self, field: Field) -> Path:
+        return self._files[self.manifest.field_files[field.name]]
+
     def _problem(self, path: Path, reason: str, row: int | None = None, field: str | None = None) -> Problem:
         sample = None if row is None else self.start + row
         return Problem(path, reason, self.paths.split, self.number, sample, field)
 
     def problems(self, rows: NDArray[Any] | None) -> Iterator[Problem]:
         """Yield all that is wrong, given the shard's records of the index."""
-        files = self.manifest.shards[self.number].files
-        damage = [(self.paths.data / file.name, file_damage(self.paths.data / file.name, file)) for file in files]
-        damaged = [self._problem(path, reason) for path, reason in damage if reason]
+        stored = self.manifest.shards[self.number].files
+        found = [(path, file_damage(path, file)) for path, file in zip(self._files, stored, strict=True)]
+        damaged = [self._problem(path, reason) for path, reason in found if reason]
         yield from damaged
         if rows is None:
             return
@@ -113,16 +115,13 @@ class ShardCheck:
                 with contextlib.suppress(OSError):  # a file that cannot be opened is told above
                     yield from self._compare_hashes(self._file_of(f), f.name, rows)
 
-    def _file_of(self, field: Field) -> Path:
-        return self.paths.data / self.manifest.shards[self.number].files[self.manifest.field_files[field.name]].name
-
     def _compare_with_format(self, rows: NDArray[Any]) -> Iterator[Problem]:
         """Let the format find every value, and compare with the index."""
         record = get_format(self.manifest.format)
         count, fields = len(self.manifest.shards), self.manifest.fields
         path = self.paths.data / f"{self.paths.split}-{self.number:05d}-of-{count:05d}{record.suffix}"
         if self.manifest.is_adopted:
-            path = self.paths.data / self.manifest.shards[self.number].files[0].name
+            path = self._files[0]
         try:
             located, scalars = _find(record, path, fields, self.manifest.is_adopted)
             ranges = {f: trim(f, located[f.name]) for f in fields if not f.is_scalar}
@@ -144,11 +143,8 @@ class ShardCheck:
             return
         offsets, lengths = rows[f"{name}_offset"], rows[f"{name}_length"]
         for row in np.flatnonzero((found.offsets != offsets) | (found.lengths != lengths)).tolist():
-            reason = (
-                f"{found.lengths[row]} bytes at byte {found.offsets[row]}, "
-                f"the index says {lengths[row]} at {offsets[row]}"
-            )
-            yield self._problem(found.path, reason, row, name)
+            here = f"{found.lengths[row]} bytes at byte {found.offsets[row]}"
+            yield self._problem(found.path, f"{here}, the index says {lengths[row]} at {offsets[row]}", row, name)
 
     def _compare_scalars(self, path: Path, name: str, found: NDArray[Any], rows: NDArray[Any]) -> Iterator[Problem]:
         if found.shape != rows.shape:
@@ -165,15 +161,11 @@ class ShardCheck:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             for row, (offset, length, wanted) in enumerate(zip(*columns, strict=True)):
-                place = f"{length} bytes at byte {offset}"
-                if offset < 0 or length < 0 or offset + length > size:
-                    yield self._problem(path, f"{place} are not in the file of {size} bytes", row, name)
-                    continue
                 try:
+                    if offset < 0 or length < 0 or offset + length > size:
+                        raise CorruptShardError(f"they are not in the file of {size} bytes")
                     found = xxhash.xxh3_64_intdigest(read_exactly(file.fileno(), length, offset, path))
+                    if found != wanted:
+                        raise CorruptShardError(f"their xxh3-64 is {found:016x}, the index says {wanted:016x}")
                 except ShardwrightError as error:
-                    yield self._problem(path, f"{place}: {reason_of(error, path)}", row, name)
-                    continue
-                if found != wanted:
-                    reason = f"{place}: their xxh3-64 is {found:016x}, the index says {wanted:016x}"
-                    yield self._problem(path, reason, row, name)
+                    yield self._problem(path, f"{length} bytes at byte {offset}: {reason_of(error, path)}", row, name)

@@ -22,8 +22,9 @@ from datasets.base.manifest import Shard
 from datasets.base.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
 from datasets.base.plan import Plan
 from datasets.base.progress import Progress
+from datasets.base.restore import decompress
 from datasets.base.storage import mapped
-from datasets.base.values import ByteColumn, decompress
+from datasets.base.values import ByteColumn
 from datasets.sources.source import Source
 
 __all__ = ["ShardWriter", "write_shards"]

@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -52,17 +52,11 @@ def options_of(cls: type) -> dict[str, Option]:
         for name, parameter in signature.parameters.items():
             if parameter.default is not inspect.Parameter.empty:
                 option = Option(name, hints.get(name, type(parameter.default)), parameter.default, texts.get(name, ""))
-                options[name] = _merged(options.get(name), option)
+                derived = options.setdefault(name, option)  # its text may be that of its base
+                options[name] = replace(derived, text=derived.text or option.text)
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
             break
     return options
-
-
-def _merged(derived: Option | None, base: Option) -> Option:
-    """Return the derived class's option, with the text of its base if it has none itself."""
-    if derived is None:
-        return base
-    return Option(derived.name, derived.annotation, derived.default, derived.text or base.text)
 
 
 def _hints(init: Any) -> dict[str, Any]:
@@ -111,8 +105,9 @@ def _how(option: Option) -> dict[str, Any] | None:
     if not readers or None in readers:
         return None
     known = [reader for reader in readers if reader is not None]
-    form = "|".join([name for name, _ in known] + (["none"] if len(values) < len(kinds) else []))
-    return {"type": _converter(known, optional=len(values) < len(kinds), form=form), "metavar": form}
+    optional = len(values) < len(kinds)
+    form = "|".join([name for name, _ in known] + ["none"] * optional)
+    return {"type": _converter(known, optional, form), "metavar": form}
 
 
 def _converter(readers: Sequence[tuple[str, Callable[[str], Any]]], optional: bool, form: str) -> Callable[[str], Any]:

@@ -1,9 +1,10 @@
 """``shardwright convert``: a folder of images, or a converted split, into shards."""
 
 import argparse
+import contextlib
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from datasets.base.errors import ConfigError
 from datasets.base.formats import format_names, get_format
 from datasets.base.manifest import Shard
 from datasets.base.options import check_output
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import complain, say
 from datasets.cli.constructor import Option, add_options, join_pairs, options_of
 from datasets.cli.exit_codes import DAMAGE, DONE
@@ -43,31 +45,33 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--input-data-path", metavar="PATH", type=Path, help="folder of INPUT's shards, if elsewhere")
     name = chosen_format(arguments)
     if name in names:
-        offered = _offered(name)
-        add_options(parser, offered)
-        arguments[:] = join_pairs(arguments, offered)
+        options = options_of(get_format(name).load_converter())
+        add_options(parser, options)
+        arguments[:] = join_pairs(arguments, options)
     elif estimate or {"-h", "--help"} & set(arguments):
         _add_all_options(parser)
 
 
 def chosen_format(arguments: Sequence[str]) -> str | None:
     """Return what follows ``--format``, before all arguments can be understood."""
-    for text, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if text == "--format":
-            return following
-        if text.startswith("--format="):
-            return text.partition("=")[2]
-    return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--format", nargs="?")
+    name: str | None = parser.parse_known_args(arguments)[0].format
+    return name
 
 
-def _offered(format_name: str) -> dict[str, Option]:
-    return options_of(get_format(format_name).load_converter())
+def _offered() -> dict[str, dict[str, Option]]:
+    """Return the options of every format whose library is there."""
+    offered = {}
+    for name in format_names():
+        with contextlib.suppress(ConfigError):
+            offered[name] = options_of(get_format(name).load_converter())
+    return offered
 
 
 def _add_all_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all formats, grouped by the formats that have them."""
-    offered = {name: _offered(name) for name in _installed(format_names())}
-    groups: dict[str, dict[str, Option]] = {}
+    offered, groups = _offered(), dict[str, dict[str, Option]]()
     for options in offered.values():
         for option in options.values():
             owners = [name for name, others in offered.items() if option.name in others]
@@ -76,16 +80,6 @@ def _add_all_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, groups.pop("options", {}))
     for title, options in groups.items():
         add_options(parser.add_argument_group(title), options)
-
-
-def _installed(names: Iterable[str]) -> Iterable[str]:
-    """Yield the formats whose libraries are there."""
-    for name in names:
-        try:
-            get_format(name).load_converter()
-        except ConfigError:
-            continue
-        yield name
 
 
 def run(options: argparse.Namespace) -> int:
@@ -99,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if options.estimate:
         from datasets.cli.estimate import print_estimates
 
-        return print_estimates([options.format] if options.format else list(_installed(format_names())), given)
+        return print_estimates([options.format] if options.format else list(_offered()), given)
     start = time.perf_counter()
     with stop_on_signals(), warnings.catch_warnings():
         # More workers than cores is the user's choice, or the default's: torch need not warn.
@@ -110,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     if manifest is None:
         say(f"{options.output_path}: the shards of this rank are written; the last rank publishes the split")
         return DONE
-    _summarize(converter, manifest, manifest.num_samples + manifest.skipped - before, time.perf_counter() - start)
+    _summarize(converter, manifest, before, time.perf_counter() - start)
     return _skipped(manifest.skipped, options)
 
 
@@ -137,20 +131,18 @@ def _finished_samples(converter: Any) -> int:
     return total if paths.manifest.exists() else min(shards * per_shard, total)
 
 
-def _summarize(converter: Any, manifest: Any, written: int, seconds: float) -> None:
-    from datasets.base.progress import readable_bytes
-
+def _summarize(converter: Any, manifest: Any, before: int, seconds: float) -> None:
     files = [file for shard in manifest.shards for file in shard.files]
     nbytes = sum(file.size for file in (manifest.index, *manifest.extra, *files))
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
     say(f"  images   {manifest.num_samples:,} in {len(manifest.shards):,} shards")
     read = _bytes_in(converter.source)
     say(f"  bytes    {'' if read is None else f'{readable_bytes(read)} in, '}{readable_bytes(nbytes)} out")
+    written = manifest.num_samples + manifest.skipped - before
     if written <= 0:
         say("  time     it was complete already; nothing was written")
     else:
-        rest = manifest.num_samples + manifest.skipped - written
-        went_on = f"; {rest:,} images were there from an earlier run" if rest else ""
+        went_on = f"; {before:,} images were there from an earlier run" if before else ""
         say(f"  time     {seconds:.1f} s, {written / seconds:,.0f} images/s{went_on}")
     for reason, count in manifest.ignored.items():
         say(f"  ignored  {reason}: {count:,}")

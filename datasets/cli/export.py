@@ -4,10 +4,9 @@ import argparse
 from pathlib import Path
 
 from datasets.base.errors import ConfigError
-from datasets.cli.console import complain, say
-from datasets.cli.exit_codes import DONE, INTERRUPTED
-from datasets.cli.signals import Stopped, stop_on_signals
-from datasets.exports.table import get_target, target_names
+from datasets.cli.console import say
+from datasets.cli.signals import stop_on_signals
+from datasets.exports.table import TARGETS, export
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -25,35 +24,28 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("input_data", metavar="INPUT", type=Path, help="a converted dataset, or a folder of images")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder, or an .npz file, that does not exist")
-    names = target_names()
-    summaries = "; ".join(f"{name}: {get_target(name).summary}" for name in names)
-    parser.add_argument("--to", required=True, choices=names, metavar="NAME", help=summaries)
+    summaries = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
+    parser.add_argument("--to", required=True, choices=TARGETS, metavar="NAME", help=summaries)
     parser.add_argument("--split", default="train", help="default: train")
     parser.add_argument("--columns", metavar="NAME,NAME", help="export these fields only")
     parser.add_argument("--images-per-file", type=int, default=1000, metavar="N", help="of TFRecord and tar files")
     parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
+    parser.set_defaults(stopped="nothing was written")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Export, and say where it is."""
-    from datasets.exports.table import export
-
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
-    try:
-        with stop_on_signals():
-            export(
-                options.input_data,
-                options.output,
-                options.to,
-                split=options.split,
-                columns=options.columns.split(",") if options.columns else None,
-                images_per_file=options.images_per_file,
-                data_path=options.data_path,
-                progress=None,
-            )
-    except KeyboardInterrupt as error:
-        complain(f"shardwright: stopped by {str(error) or 'SIGINT'}; nothing was written")
-        return 128 + error.number if isinstance(error, Stopped) else INTERRUPTED
-    say(f"{options.output}: written, {get_target(options.to).summary}")
-    return DONE
+    with stop_on_signals():
+        export(
+            options.input_data,
+            options.output,
+            options.to,
+            split=options.split,
+            columns=options.columns.split(",") if options.columns else None,
+            images_per_file=options.images_per_file,
+            data_path=options.data_path,
+            progress=None,
+        )
+    say(f"{options.output}: written, {TARGETS[options.to].summary}")

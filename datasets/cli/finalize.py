@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -20,11 +19,10 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--split", default="train", help="default: train")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Publish, or say which shards are missing."""
     from datasets.base.publish import finalize  # torch is slow to import
 
     manifest = finalize(options.dataset_path, options.split)
     count, shards = f"{manifest.num_samples:,}", f"{len(manifest.shards):,}"
     say(f"{options.dataset_path}: split {manifest.split} is published: {count} images in {shards} shards")
-    return DONE

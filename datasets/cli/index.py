@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -22,17 +22,14 @@ contiguous HDF5 datasets are read in place; what is compressed has to be convert
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("path", metavar="PATH", type=Path, help="a folder, a file, or a quoted pattern of file names")
-    parser.add_argument(
-        "--metadata-dir", type=Path, help="write the folder 'metadata' here (default: beside the files)"
-    )
+    parser.add_argument("--metadata-dir", type=Path, help="where to write 'metadata' (default: beside the files)")
     parser.add_argument("--split", default="train", help="what to call these files (default: train)")
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Index the files and say what was found."""
-    from datasets.base.adopt import index_files
-    from datasets.base.progress import readable_bytes
+    from datasets.base.adopt import index_files  # torch is slow to import
 
     manifest = index_files(options.path, options.metadata_dir, options.split, options.format, progress=None)
     files = [file.size for shard in manifest.shards for file in shard.files]
@@ -44,4 +41,3 @@ def run(options: argparse.Namespace) -> int:
     for name, modes in manifest.modes.items():
         if modes.get("unreadable"):
             say(f"  damaged  {name}: {modes['unreadable']:,} are no images that can be read")
-    return DONE

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "describe", "run"]
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with everything")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Print a paragraph per split, or JSON."""
     from datasets.base.publish import split_names
 
@@ -34,11 +34,10 @@ def run(options: argparse.Namespace) -> int:
     found = {name: describe(options.dataset_path, name, options.data_path) for name in names}
     if options.json:
         say(json.dumps({"path": str(options.dataset_path), "splits": found}, indent=2))
-        return DONE
-    say(f"{options.dataset_path}")
+        return
+    say(str(options.dataset_path))
     for name, split in found.items():
         _print_split(name, split)
-    return DONE
 
 
 def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> dict[str, Any]:
@@ -84,11 +83,7 @@ def _describe_field(reader: Any, field: Any) -> dict[str, Any]:
         described["modes"] = reader.manifest.modes[field.name]
     if not field.is_scalar and len(reader):
         lengths = reader._index[f"{field.name}_length"]
-        described["value_bytes"] = {
-            "min": int(lengths.min()),
-            "mean": float(lengths.mean()),
-            "max": int(lengths.max()),
-        }
+        described["value_bytes"] = {name: getattr(lengths, name)().item() for name in ("min", "mean", "max")}
     return described
 
 
@@ -99,12 +94,11 @@ def _class_counts(reader: Any) -> list[int]:
     if not reader.classes:
         return []
     labels = reader.targets
-    return [int(n) for n in np.bincount(labels[labels >= 0], minlength=len(reader.classes))]
+    counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(reader.classes)).tolist()
+    return counts
 
 
 def _print_split(name: str, split: dict[str, Any]) -> None:
-    from datasets.base.progress import readable_bytes
-
     say(f"split {name}: {split['format']}")
     shards = f"{split['shards']:,} shards of up to {split['samples_per_shard']:,}"
     say(f"  samples  {split['samples']:,} in {shards}, {readable_bytes(split['bytes'])}")
@@ -122,8 +116,6 @@ def _print_split(name: str, split: dict[str, Any]) -> None:
 
 
 def _field_line(details: dict[str, Any]) -> str:
-    from datasets.base.progress import readable_bytes
-
     parts = [details["kind"]]
     if details.get("shape"):
         parts.append(f"{'x'.join(map(str, details['shape']))} {details['dtype']}")

@@ -2,7 +2,7 @@
 
 Only the module of the chosen command is imported, so help is there at once.
 A command is a module with ``EXAMPLES``, ``configure(parser, arguments)`` and
-``run(options)``, which returns the exit code.
+``run(options)``, which returns the exit code, or nothing if all went well.
 """
 
 import argparse
@@ -13,14 +13,9 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-from datasets.base.errors import (
-    ConfigError,
-    OutputExistsError,
-    PlanMismatchError,
-    ShardwrightError,
-)
+from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchError, ShardwrightError
 from datasets.cli.console import close_streams, complain
-from datasets.cli.exit_codes import DAMAGE, INTERRUPTED, STORAGE, WRONG_ARGUMENTS
+from datasets.cli.exit_codes import DAMAGE, DONE, INTERRUPTED, STORAGE, WRONG_ARGUMENTS
 from datasets.cli.signals import Stopped
 
 __all__ = ["main"]
@@ -86,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _, unknown = parser.parse_known_args(arguments, options)
         if unknown:
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return int(options.run(options))
+        return int(options.run(options) or DONE)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is becomes one line
         if "--traceback" in arguments:
             traceback.print_exc()
-        complain(f"shardwright: {_as_typed(_message(error), options)}")
+        complain(f"shardwright: {_as_typed(_message(error, options), options)}")
         return _exit_code(error)
     finally:
         close_streams()
@@ -123,9 +118,10 @@ def _version() -> str:
         return "(not installed)"
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException, options: argparse.Namespace) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return f"stopped by {str(error) or 'SIGINT'}; what is finished is kept: run the same command again to go on"
+        kept = getattr(options, "stopped", "what is finished is kept: run the same command again to go on")
+        return f"stopped by {str(error) or 'SIGINT'}; {kept}"
     if isinstance(error, ShardwrightError):
         return str(error)
     if isinstance(error, OSError) and error.filename:

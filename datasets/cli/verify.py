@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from datasets.base.progress import readable_bytes
 from datasets.cli.console import complain, say
 from datasets.cli.exit_codes import DAMAGE, DONE
 
@@ -23,8 +24,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one line per problem."""
-    from datasets.base.progress import readable_bytes
-    from datasets.base.verify import verify
+    from datasets.base.verify import verify  # torch is slow to import
 
     report = verify(options.dataset_path, options.split, progress=None, data_path=options.data_path)
     for problem in report.problems:

@@ -8,7 +8,6 @@ from typing import Any
 
 from datasets.base.errors import ConfigError
 from datasets.cli.console import say
-from datasets.cli.exit_codes import DONE
 
 __all__ = ["EXAMPLES", "configure", "contact_sheet", "run"]
 
@@ -30,7 +29,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, other samples (default: 0)")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Draw the sheet and write it."""
     from datasets.base.formats import open_reader
 
@@ -42,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
     indices = random.Random(options.seed).sample(range(len(reader)), min(options.count, len(reader)))  # noqa: S311
     contact_sheet(reader, sorted(indices)).save(options.output, format="PNG")
     say(f"{options.output}: {len(indices)} samples of split {options.split}")
-    return DONE
 
 
 def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
@@ -85,11 +83,7 @@ def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
 def _thumbnail(reader: Any, field: Any, index: int) -> Any:
     from PIL import Image
 
-    from datasets.base.values import restore, restore_array
-
-    column = reader.read_columns([index])[field.name]
-    mode = None if field.kind == "mask" else "RGB"
-    image = (restore if isinstance(column, list) else restore_array)(field, column[0], "pil", mode).convert("RGB")
+    image = reader.read_values([index], [field.name])[field.name][0].convert("RGB")
     scale = min(TILE / image.width, TILE / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST)

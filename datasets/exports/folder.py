@@ -1,9 +1,10 @@
 """Export class folders with the image files, byte for byte."""
 
+import io
 import json
 import math
 import re
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +41,24 @@ def export_folder(samples: Samples, output: Path) -> None:
     image, label = samples.image, samples.label
     if image is None:
         raise InputError("the samples have no image, so there is no file to write: export to tfrecord instead")
-    several = sum(f.is_image for f in samples.fields) > 1
-    tops = {f.name: output / (f.name if f.is_image else image.name) if several else output for f in samples.fields}
+    fields = samples.fields.values()
+    several = sum(f.is_image for f in fields) > 1
+    tops = {f.name: output / (f.name if f.is_image else image.name) if several else output for f in fields}
     output.mkdir()
-    with ExitStack() as stack:
-        lines: Any = None
-        if _needs_lines(samples, image, label):
-            lines = stack.enter_context((output / "metadata.jsonl").open("w", encoding="utf-8", newline="\n"))
+    needed = _needs_lines(samples, image, label)
+    path = output / "metadata.jsonl"
+    with path.open("w", encoding="utf-8", newline="\n") if needed else nullcontext() as lines:
         for index, sample in enumerate(samples):
             folder = "" if label is None else _folder_name(label, sample[label.name])
-            line: dict[str, Any] = {}
-            for f in samples.fields:
-                stem = tops[f.name] / folder / f"{index:09d}"
-                key, shown = _stored(f, f == image, sample[f.name], stem, output)
-                line[key] = shown
+            stems = {f.name: tops[f.name] / folder / f"{index:09d}" for f in fields}
+            line = dict(_stored(f, f == image, sample[f.name], stems[f.name], output) for f in fields)
             if lines is not None:
                 lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _needs_lines(samples: Samples, image: Field, label: Field | None) -> bool:
     """Whether the folders do not say everything."""
-    others = [f for f in samples.fields if f not in (image, label)]
+    others = [f for f in samples.fields.values() if f not in (image, label)]
     return bool(others) or (label is not None and list(label.names or ()) != sorted(label.names or ()))
 
 
@@ -80,29 +78,22 @@ def _stored(field: Field, is_first: bool, value: Any, stem: Path, output: Path) 
     name = field.name
     if field.is_image:
         data, info = image_file(field, value)
-        path = stem.with_name(f"{stem.name}.{info.extension}")
-        _write(path, data)
-        return "file_name" if is_first else f"{name}_file_name", path.relative_to(output).as_posix()
-    if field.kind in ("array", "bytes"):
-        path = stem.with_name(f"{stem.name}.{name}.{'npy' if field.kind == 'array' else 'bin'}")
-        _write(path, _npy(value) if field.kind == "array" else value)
-        return f"{name}_path", path.relative_to(output).as_posix()
-    if isinstance(value, float) and not math.isfinite(value):
+        key, suffix = "file_name" if is_first else f"{name}_file_name", info.extension
+    elif field.kind == "array":
+        data, key, suffix = _npy(value), f"{name}_path", f"{name}.npy"
+    elif field.kind == "bytes":
+        data, key, suffix = value, f"{name}_path", f"{name}.bin"
+    elif isinstance(value, float) and not math.isfinite(value):
         return name, None  # JSON has no such number
-    return name, value
+    else:
+        return name, value
+    path = stem.with_name(f"{stem.name}.{suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return key, path.relative_to(output).as_posix()
 
 
 def _npy(value: Any) -> bytes:
-    from io import BytesIO
-
-    file = BytesIO()
+    file = io.BytesIO()
     np.save(file, np.asarray(value), allow_pickle=False)
     return file.getvalue()
-
-
-def _write(path: Path, data: Any) -> None:
-    try:
-        path.write_bytes(data)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True)
-        path.write_bytes(data)

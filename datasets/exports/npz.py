@@ -2,7 +2,7 @@
 
 import zipfile
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from datasets.exports.samples import Samples
 
 __all__ = ["export_npz"]
 
-_KINDS = ("array", "image", "mask")
+_TO_ARRAY: dict[str, Callable[[Any], NDArray[Any]]] = {
+    "array": np.asarray,
+    "image": images.to_array,
+    "mask": masks.to_ids,
+}
 
 
 def export_npz(samples: Samples, output: Path) -> None:
@@ -39,22 +43,22 @@ def export_npz(samples: Samples, output: Path) -> None:
     InputError
         If images or arrays differ in size or type.
     """
-    big = [f for f in samples.fields if not f.is_scalar]
-    fitting = [f.name for f in samples.fields if f.is_scalar or f.kind in _KINDS]
+    scalars = [f for f in samples.fields.values() if f.is_scalar]
+    big = [f for f in samples.fields.values() if not f.is_scalar]
     for f in big:
-        if f.kind not in _KINDS:
+        if f.kind not in _TO_ARRAY:
+            fitting = [f.name for f in samples.fields.values() if f.is_scalar or f.kind in _TO_ARRAY]
             raise ConfigError(f"field {f.name!r} ({f.kind}) fits no array: leave it out with columns={fitting}")
     if not big:
         raise InputError("the samples have neither images nor arrays; there is nothing to be x")
     first = samples.image or big[0]
     # Numbers are collected while the first of the others is written; 8 bytes each, as in an index.
-    numbers = {f.name: array("d" if f.kind == "float" else "q") for f in samples.fields if f.is_scalar}
+    numbers = {f.name: array("d" if f.kind == "float" else "q") for f in scalars}
     with zipfile.ZipFile(output, "w") as archive:
         for place, f in enumerate(big):
             _write(archive, _name(samples, f, first), _rows(samples, f, {} if place else numbers), len(samples))
-        for f in samples.fields:
-            if f.is_scalar:
-                _write(archive, _name(samples, f, first), iter(np.asarray(numbers[f.name])), len(samples))
+        for f in scalars:
+            _write(archive, _name(samples, f, first), iter(np.asarray(numbers[f.name])), len(samples))
         if samples.label is not None and samples.label.names:
             _write(archive, "classes", iter(np.array(samples.label.names)), len(samples.label.names))
 
@@ -68,12 +72,7 @@ def _rows(samples: Samples, field: Field, numbers: Mapping[str, Any]) -> Iterato
     for sample in samples:
         for name, values in numbers.items():
             values.append(sample[name])
-        value = sample[field.name]
-        yield images.to_array(value) if field.kind == "image" else _plain(field, value)
-
-
-def _plain(field: Field, value: Any) -> NDArray[Any]:
-    return masks.to_ids(value) if field.kind == "mask" else np.asarray(value)
+        yield _TO_ARRAY[field.kind](sample[field.name])
 
 
 def _write(archive: zipfile.ZipFile, name: str, rows: Iterator[NDArray[Any]], count: int) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import sync_folder, take_lock
+from datasets.base.commit import sync_file, sync_folder
 from datasets.base.errors import ConfigError, OutputExistsError, ShardwrightError, StorageError
+from datasets.base.lock import held_lock
 
 __all__ = ["new_output"]
 
@@ -37,20 +38,16 @@ def new_output(output: Path, input_data: Any) -> Iterator[Path]:
     temporary = output.with_name(f".{output.name}.tmp")
     with _storage_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(output.with_name(f".{output.name}.lock"))
-    try:
-        _remove(temporary)  # what a killed export left
-        with _storage_errors(output):
-            yield temporary
-            _make_durable(temporary)
-            _check(output, input_data)  # somebody else may have made it meanwhile
-            temporary.rename(output)
-            sync_folder(output.parent)
-    finally:
-        _remove(temporary)
-        with contextlib.suppress(OSError):
-            Path(lock.name).unlink()
-        lock.close()
+        with held_lock(output.with_name(f".{output.name}.lock")):
+            _remove(temporary)  # what a killed export left
+            try:
+                yield temporary
+                _make_durable(temporary)
+                _check(output, input_data)  # somebody else may have made it meanwhile
+                temporary.rename(output)
+                sync_folder(output.parent)
+            finally:
+                _remove(temporary)
 
 
 @contextlib.contextmanager
@@ -80,8 +77,7 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _make_durable(path: Path) -> None:
@@ -93,5 +89,4 @@ def _make_durable(path: Path) -> None:
         os.sync()
         return
     for file in files:
-        with file.open("rb+") as opened:
-            os.fsync(opened.fileno())
+        sync_file(file)

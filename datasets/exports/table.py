@@ -6,13 +6,13 @@ a folder that does not exist yet, under a temporary name.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from datasets.base.errors import ConfigError
 
-__all__ = ["Target", "export", "get_target", "target_names"]
+__all__ = ["TARGETS", "Target", "export", "target_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,55 +21,31 @@ class Target:
 
     Parameters
     ----------
-    name : str
-        What users type.
     function : str
         ``"module:function"``.
     summary : str
         One line for the help.
     """
 
-    name: str
     function: str
     summary: str
 
-    def load(self) -> Any:
-        """Import and return the function."""
-        module, _, name = self.function.partition(":")
-        return getattr(import_module(module), name)
 
-
-_TARGETS = {
-    target.name: target
-    for target in (
-        Target(
-            "folder",
-            "datasets.exports.folder:export_folder",
-            "a folder per class with the image files, as torchvision's ImageFolder and Keras read them",
-        ),
-        Target("npz", "datasets.exports.npz:export_npz", "one .npz file with x and y arrays, for images of one size"),
-        Target("tfrecord", "datasets.exports.tfrecord:export_tfrecord", "TFRecord files of tf.train.Example"),
-        Target("webdataset", "datasets.exports.webdataset:export_webdataset", "tar files, which webdataset streams"),
-    )
+# By what users type.
+TARGETS = {
+    "folder": Target(
+        "datasets.exports.folder:export_folder",
+        "a folder per class with the image files, as torchvision's ImageFolder and Keras read them",
+    ),
+    "npz": Target("datasets.exports.npz:export_npz", "one .npz file with x and y arrays, for images of one size"),
+    "tfrecord": Target("datasets.exports.tfrecord:export_tfrecord", "TFRecord files of tf.train.Example"),
+    "webdataset": Target("datasets.exports.webdataset:export_webdataset", "tar files, which webdataset streams"),
 }
 
 
 def target_names() -> list[str]:
     """Return the names of all targets, sorted."""
-    return sorted(_TARGETS)
-
-
-def get_target(name: str) -> Target:
-    """Return a target by name.
-
-    Raises
-    ------
-    ConfigError
-        If there is none; the message lists those there are.
-    """
-    if name not in _TARGETS:
-        raise ConfigError(f"to={name!r} is unknown; choose one of {', '.join(target_names())}")
-    return _TARGETS[name]
+    return sorted(TARGETS)
 
 
 def export(
@@ -122,10 +98,12 @@ def export(
     >>> export("out", "images", "folder")  # doctest: +SKIP
     """
     from datasets.exports.output import new_output
-    from datasets.exports.samples import open_samples
+    from datasets.exports.samples import Samples
 
-    function = get_target(to).load()
-    samples = open_samples(input_data, split, columns, data_path, images_per_file, progress)
+    if to not in TARGETS:
+        raise ConfigError(f"to={to!r} is unknown; choose one of {', '.join(target_names())}")
+    function = resolve_name(TARGETS[to].function)
+    samples = Samples(input_data, split, columns, data_path, images_per_file, progress)
     with new_output(Path(output).expanduser().absolute(), input_data) as path:
         function(samples, path)
     return Path(output)

@@ -68,7 +68,7 @@ def export_tfrecord(samples: Samples, output: Path) -> None:
 def _records(samples: Samples) -> Iterator[bytes]:
     for index, sample in enumerate(samples):
         features: dict[str, Values] = {}
-        for f in samples.fields:
+        for f in samples.fields.values():
             features |= _features(samples, f, sample[f.name], index)
         record = build_example(features)
         if len(record) > MAX_RECORD:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datasets.exports.samples import ChosenSource, Samples
+from datasets.exports.samples import Samples
 from datasets.tar.tar_converter import TarConverter
 
 __all__ = ["export_webdataset"]
@@ -17,7 +17,7 @@ def export_webdataset(samples: Samples, output: Path) -> None:
     output : Path
     """
     TarConverter(
-        ChosenSource(samples),
+        samples,
         output,
         images_per_file=samples.images_per_file,
         num_workers=0,

@@ -4,6 +4,7 @@ HDF5 can fetch data from other files of the host and run plug-ins. A file that
 asks for either is refused.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,22 +48,25 @@ def adopt_hdf5(path: Path) -> Found:
         left_out: dict[str, int] = {}
         fields: dict[str, Field] = {}
         ranges: dict[str, Ranges] = {}
-        whole = [(name, dataset) for name, dataset in datasets if dataset.ndim > 1]
-        for name, dataset in whole:
-            reason = _reason(dataset)
-            if reason:
+        scalars: dict[str, NDArray[Any]] = {}
+        for name, dataset in datasets:
+            if dataset.ndim > 1 and (reason := _reason(dataset)):
                 left_out[f"dataset {name:.80}: {reason}"] = len(dataset)
-                continue
-            own = field_name(_NAMES.get(name, name), fields)
-            fields[own] = field_of_array(own, dataset.shape[1:], dataset.dtype, f"{path}[{name}]")
-            offset = dataset.id.get_offset() or 0
-            ranges[own] = Ranges.fixed(path, offset, len(dataset), fields[own].nbytes)
+            elif dataset.ndim > 1:
+                own = field_name(_NAMES.get(name, name), fields)
+                fields[own] = field_of_array(own, dataset.shape[1:], dataset.dtype, f"{path}[{name}]")
+                ranges[own] = Ranges.fixed(path, dataset.id.get_offset() or 0, len(dataset), fields[own].nbytes)
         counts = {len(found.offsets) for found in ranges.values()}
         if len(counts) != 1:
-            reasons = "; ".join(left_out) or f"{len(whole)} arrays of {sorted(counts)} samples"
+            reasons = "; ".join(left_out) or f"{len(ranges)} arrays of {sorted(counts)} samples"
             raise InputError(f"{path}: its samples cannot be read in place ({reasons}): convert it")
         count = counts.pop()
-        scalars = _scalars(path, datasets, count, fields, left_out)
+        for name, dataset in datasets:
+            if dataset.ndim == 1 and not _is_number_per_sample(dataset, count):
+                left_out[f"dataset {name:.80}: not one number per sample"] = dataset.size
+            elif dataset.ndim == 1:
+                own, names = field_name(_NAMES.get(name, name), fields), _class_names(name, dataset, left_out)
+                fields[own], scalars[own] = number_field(own, np.asarray(dataset[...]), f"{path}[{name}]", names)
     return Found(count, tuple(fields.values()), ranges, scalars, (path,), left_out)
 
 
@@ -100,37 +104,24 @@ def _reason(dataset: Any) -> str:
     return ""
 
 
-def _scalars(
-    path: Path, datasets: list[tuple[str, Any]], count: int, fields: dict[str, Field], left_out: dict[str, int]
-) -> dict[str, NDArray[Any]]:
-    """Read the datasets with one number per sample; adds their fields."""
-    scalars: dict[str, NDArray[Any]] = {}
-    for name, dataset in datasets:
-        if dataset.ndim != 1:
-            continue
-        if dataset.shape != (count,) or dataset.dtype.kind not in "biuf" or not _is_plain(dataset):
-            left_out[f"dataset {name:.80}: not one number per sample"] = dataset.size
-            continue
-        own = field_name(_NAMES.get(name, name), fields)
-        values = np.asarray(dataset[...])
-        fields[own], scalars[own] = number_field(own, values, f"{path}[{name}]", _class_names(dataset))
-    return scalars
-
-
-def _is_plain(dataset: Any) -> bool:
-    """Whether no filter is needed that a plug-in would bring."""
+def _is_number_per_sample(dataset: Any, count: int) -> bool:
+    """Whether a dataset can be read as numbers, without a filter that a plug-in would bring."""
     plist = dataset.id.get_create_plist()
-    return all(plist.get_filter(number)[0] in _FILTERS for number in range(plist.get_nfilters()))
+    plain = all(plist.get_filter(number)[0] in _FILTERS for number in range(plist.get_nfilters()))
+    return plain and dataset.shape == (count,) and dataset.dtype.kind in "biuf"
 
 
-def _class_names(dataset: Any) -> tuple[str, ...] | None:
+def _class_names(name: str, dataset: Any, left_out: dict[str, int]) -> tuple[str, ...] | None:
     """Return the names of the classes, if they are strings of one length.
 
     Others lie in HDF5's global heap, in which the library may go round in circles if the file is damaged.
     """
-    if "class_names" not in dataset.attrs:
-        return None
-    names = dataset.attrs.get_id("class_names")
-    if names.dtype.kind != "S" or len(names.shape) != 1 or not 0 < names.shape[0] <= _MAX_NAMES:
-        return None
-    return tuple(name.decode("utf-8", "replace") for name in dataset.attrs["class_names"].tolist())
+    further = (f"class_names_{number}" for number in itertools.count(1))  # an attribute holds 64 KiB
+    keys = list(itertools.takewhile(dataset.attrs.__contains__, itertools.chain(["class_names"], further)))
+    stored = [dataset.attrs.get_id(key) for key in keys]
+    plain = all(names.dtype.kind == "S" and len(names.shape) == 1 for names in stored)
+    if plain and 0 < sum(names.shape[0] for names in stored) <= _MAX_NAMES:
+        return tuple(text.decode("utf-8", "replace") for key in keys for text in dataset.attrs[key].tolist())
+    if keys:
+        left_out[f"class names of dataset {name:.80}: not strings of one length"] = len(dataset)
+    return None

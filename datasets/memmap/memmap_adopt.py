@@ -19,8 +19,8 @@ __all__ = ["adopt_npy"]
 
 # The words by which arrays of the same samples are told apart: images-00000.npy and labels-00000.npy.
 _WORDS = (("image", "label", "mask"), ("images", "labels", "masks"), ("x", "y"), ("X", "y"), ("data", "labels"))
-_FIELDS = {"image": 0, "images": 0, "x": 0, "X": 0, "data": 0, "label": 1, "labels": 1, "y": 1, "mask": 2, "masks": 2}
-_NAMES = ("image", "label", "mask")
+_NAMES = ("image", "label", "mask")  # of the fields that they become, in this order
+_FIELDS = {word: name for words in _WORDS for word, name in zip(words, _NAMES, strict=False)}
 
 
 def adopt_npy(path: Path) -> Found:
@@ -37,7 +37,7 @@ def adopt_npy(path: Path) -> Found:
     UnsafeDataError
         If it holds Python objects.
     """
-    fields: list[Field] = []
+    fields: dict[str, Field] = {}
     ranges: dict[str, Ranges] = {}
     scalars: dict[str, NDArray[Any]] = {}
     counts: dict[Path, int] = {}
@@ -46,15 +46,14 @@ def adopt_npy(path: Path) -> Found:
         counts[file] = shape[0]
         if len(shape) == 1:
             values = np.fromfile(file, dtype, shape[0], offset=offset)
-            field, scalars[name] = number_field(name, values, str(file))
+            fields[name], scalars[name] = number_field(name, values, str(file))
         else:
-            field = field_of_array(name, shape[1:], dtype, str(file))
-            ranges[name] = Ranges.fixed(file, offset, shape[0], field.nbytes)
-        fields.append(field)
+            fields[name] = field_of_array(name, shape[1:], dtype, str(file))
+            ranges[name] = Ranges.fixed(file, offset, shape[0], fields[name].nbytes)
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{file.name} {count}" for file, count in counts.items())
         raise InputError(f"{path.parent}: files that belong together hold another number of values: {listed}")
-    return Found(counts[path], tuple(fields), ranges, scalars, tuple(counts))
+    return Found(counts[path], tuple(fields.values()), ranges, scalars, tuple(counts))
 
 
 def _together(path: Path) -> dict[str, Path]:
@@ -62,15 +61,13 @@ def _together(path: Path) -> dict[str, Path]:
     parts = re.split(r"([A-Za-z]+)", path.name.removesuffix(".npy"))
     for place in range(len(parts) - 1, -1, -1):
         for words in _WORDS:
-            if parts[place] not in words:
-                continue
-            names = ["".join([*parts[:place], word, *parts[place + 1 :], ".npy"]) for word in words]
-            found = {_NAMES[_FIELDS[w]]: path.with_name(n) for w, n in zip(words, names, strict=True)}
-            there = {name: file for name, file in found.items() if file.is_file()}
-            if len(there) > 1:
-                return there
-    word = next((part for part in reversed(parts) if part in _FIELDS), None)
-    return {_NAMES[_FIELDS[word]] if word else field_name(parts[0] or "array", ()): path}
+            if parts[place] in words:
+                files = [path.with_name("".join([*parts[:place], w, *parts[place + 1 :], ".npy"])) for w in words]
+                there = {name: file for name, file in zip(_NAMES, files, strict=False) if file.is_file()}
+                if len(there) > 1:
+                    return there
+    named = (_FIELDS[part] for part in reversed(parts) if part in _FIELDS)
+    return {next(named, field_name(parts[0] or "array", ())): path}
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:

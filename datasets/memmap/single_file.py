@@ -5,11 +5,9 @@ is being written) and a journal: the hash of every finished chunk. A run that
 was killed goes on at the first chunk whose hash does not hold.
 """
 
-import contextlib
-import json
 import math
-import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.commit import publish_file, storage_errors, sync_folder, take_lock
+from datasets.base.commit import publish_file, storage_errors, sync_file, sync_folder
 from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchError, StorageError
 from datasets.base.file_array import FileArray
+from datasets.base.lock import held_lock
 from datasets.base.manifest import StoredFile, canonical_json, parse_json
 from datasets.base.plan import differences
 from datasets.base.values import npy_header
@@ -30,6 +29,7 @@ __all__ = ["SingleFile", "available_memory", "check_memory", "write_single_file"
 
 # Fills an array with the samples from a number on.
 Fill = Callable[[int, NDArray[Any]], None]
+_CACHE = ("active_file", "inactive_file")  # in a container's memory.stat
 _CACHE_BYTES = 2**20  # what is read, hashed and written while it is in the processor's cache
 
 
@@ -62,12 +62,7 @@ class SingleFile:
 
     def plan(self) -> dict[str, Any]:
         """Return what is being written, as JSON values."""
-        return {
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "chunk_size": self.chunk_size,
-            "origin": self.origin,
-        }
+        return {"shape": list(self.shape), "dtype": self.dtype, "chunk_size": self.chunk_size, "origin": self.origin}
 
     @property
     def header(self) -> bytes:
@@ -126,7 +121,7 @@ def write_single_file(
     StorageError
         If the disk fails or is full.
     """
-    with storage_errors(target.path), _lock(target.beside("lock")):
+    with storage_errors(target.path), held_lock(target.beside("lock")):
         begun = _begun(target)
         if target.path.exists() and not overwrite and not begun:
             raise OutputExistsError(f"{target.path} is there already: pass overwrite, or choose another name")
@@ -144,20 +139,6 @@ def write_single_file(
         part.replace(target.path)
         sync_folder(target.path.parent)
     return stored
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    file = take_lock(path)
-    try:
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid()}))
-        file.flush()
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(file.name).unlink()
-        file.close()
 
 
 def _begun(target: SingleFile) -> bool:
@@ -179,15 +160,12 @@ def _begun(target: SingleFile) -> bool:
 
 
 def _check_space(target: SingleFile) -> None:
-    stats = os.statvfs(target.path.parent) if hasattr(os, "statvfs") else None
-    free = stats.f_bavail * stats.f_frsize if stats else target.nbytes
+    free = shutil.disk_usage(target.path.parent).free
     if free < target.nbytes:
         raise StorageError(f"{target.path} takes {target.nbytes:,} bytes, {free:,} are free: make room, run it again")
 
 
-def _write_chunks(
-    target: SingleFile, part: Path, fill: Fill, step: int, progress: Callable[[int], None]
-) -> StoredFile:
+def _write_chunks(target: SingleFile, part: Path, fill: Fill, step: int, progress: Callable[[int], None]) -> StoredFile:
     """Write all chunks that the journal does not vouch for."""
     digest = xxhash.xxh3_64(target.header)
     with (
@@ -208,14 +186,11 @@ def _write_chunks(
             journal.write(f"{own.hexdigest()}\n")
             journal.flush()
             progress(len(rows))
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
+    sync_file(part)
     return StoredFile(target.path.name, part.stat().st_size, digest.hexdigest())
 
 
-def _kept(
-    target: SingleFile, array: FileArray, journal: IO[str], digest: Any, progress: Callable[[int], None]
-) -> int:
+def _kept(target: SingleFile, array: FileArray, journal: IO[str], digest: Any, progress: Callable[[int], None]) -> int:
     """Return how many samples are on disk with the right hashes, and cut the journal after them."""
     journal.seek(0)
     done, end = 0, 0
@@ -234,24 +209,21 @@ def _kept(
 
 def available_memory() -> int | None:
     """Return how many bytes this process may still take; ``None`` where the system does not say."""
-    limits = [_meminfo(), _cgroup(), _address_space()]
-    known = [limit for limit in limits if limit is not None]
+    known = [limit for limit in (_meminfo(), _cgroup(), _address_space()) if limit is not None]
     return max(0, min(known)) if known else None
 
 
-def _read_number(path: str) -> int | None:
+def _words(path: str | Path) -> list[list[str]]:
+    """Return the words of each line of a file of the system; none if it is not there."""
     try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):  # no such file; or "max"
-        return None
+        return [line.split() for line in Path(path).read_text().splitlines()]
+    except OSError:
+        return []
 
 
 def _meminfo() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    lines = _words("/proc/meminfo")
+    return next((int(number) * 1024 for name, number, *_ in lines if name == "MemAvailable:"), None)
 
 
 def _cgroup() -> int | None:
@@ -260,31 +232,24 @@ def _cgroup() -> int | None:
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        most, now = _read_number(limit), _read_number(used)
-        if most is not None and now is not None:
-            return most - now + _page_cache(Path(limit).parent)
+        most, now = _words(limit), _words(used)
+        if most and now and most != [["max"]]:
+            # The page cache counts as used, but the system gives it back when it is needed.
+            cache = [int(number) for name, number in _words(Path(limit).with_name("memory.stat")) if name in _CACHE]
+            return int(most[0][0]) - int(now[0][0]) + sum(cache)
     return None
-
-
-def _page_cache(group: Path) -> int:
-    """Return what a container's page cache takes, which the system gives back when it is needed."""
-    try:
-        lines = (group / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
 
 
 def _address_space() -> int | None:
     """Return what `ulimit -v` leaves."""
     try:
         import resource  # not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except (ImportError, OSError):
+    except ImportError:
         return None
-    return None if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()
+    limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], _words("/proc/self/statm")
+    if limit == resource.RLIM_INFINITY or not used:
+        return None
+    return limit - int(used[0][0]) * resource.getpagesize()
 
 
 def check_memory(chunk_size: int, sample_bytes: int, copies: int, free: int | None = None) -> None:

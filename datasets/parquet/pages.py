@@ -35,8 +35,9 @@ def value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Ite
     """
     position = start
     while position < stop:
-        header, body = _struct(data, position)
-        details = header.get(5, {})
+        thrift = _Thrift(data, position)
+        header = thrift.struct()
+        body, details = thrift.position, header.get(5, {})
         size, count = header.get(3, 0), details.get(1, 0)
         if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != size:
             raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
@@ -59,45 +60,47 @@ def _length(data: memoryview, position: int) -> int:
     return int.from_bytes(data[position : position + 4], "little")
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7
-    raise CorruptShardError(f"no number ends near byte {position}")
+class _Thrift:
+    """Reads values of Thrift's compact protocol, one after the other, from byte `position` on."""
 
+    def __init__(self, data: memoryview, position: int) -> None:
+        self._data, self.position = data, position
 
-def _struct(data: memoryview, position: int) -> tuple[dict[int, Any], int]:
-    """Read a Thrift struct: field number to value, and where it ends."""
-    values: dict[int, Any] = {}
-    number = 0
-    while head := data[position]:
-        position += 1
-        if head >> 4:
-            number += head >> 4
-        else:
-            number, position = _zigzag(data, position)
-        values[number], position = _value(data, position, head & 15)
-    return values, position + 1
+    def _byte(self) -> int:
+        self.position += 1
+        return self._data[self.position - 1]
 
+    def _varint(self) -> int:
+        value = 0
+        for shift in range(0, 64, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise CorruptShardError(f"no number ends near byte {self.position}")
 
-def _zigzag(data: memoryview, position: int) -> tuple[int, int]:
-    value, position = _varint(data, position)
-    return (value >> 1) ^ -(value & 1), position
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
 
+    def struct(self) -> dict[int, Any]:
+        """Read a struct: field number to value."""
+        values: dict[int, Any] = {}
+        number = 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._zigzag()
+            values[number] = self._value(head & 15)
+        return values
 
-def _value(data: memoryview, position: int, kind: int) -> tuple[Any, int]:
-    if kind in (1, 2):  # booleans are their own type
-        return kind == 1, position
-    if kind in (4, 5, 6):  # i16, i32, i64
-        return _zigzag(data, position)
-    if kind == 8:  # bytes, as in the statistics of a page
-        length, position = _varint(data, position)
-        return None, position + length
-    if kind == 12:
-        return _struct(data, position)
-    raise CorruptShardError(f"a page header has a value of Thrift type {kind} at byte {position}")
+    def _value(self, kind: int) -> Any:
+        if kind in (1, 2):  # booleans are their own type
+            return kind == 1
+        if kind in (4, 5, 6):  # i16, i32, i64
+            return self._zigzag()
+        if kind == 8:  # bytes, as in the statistics of a page
+            length = self._varint()
+            self.position += length
+            return None
+        if kind == 12:
+            return self.struct()
+        raise CorruptShardError(f"a page header has a value of Thrift type {kind} at byte {self.position}")

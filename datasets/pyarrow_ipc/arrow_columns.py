@@ -89,5 +89,6 @@ def byte_values(column: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
     if pa.types.is_struct(column.type):
         column = column.field("bytes")
     _, offsets, data = column.buffers()
-    cuts = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4).astype(np.int64)
+    dtype = np.dtype(np.int64 if str(column.type).startswith("large_") else np.int32)
+    cuts = np.frombuffer(offsets, dtype, len(column) + 1, column.offset * dtype.itemsize).astype(np.int64)
     return cuts, data if data is not None else pa.py_buffer(b"")

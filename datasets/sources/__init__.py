@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from datasets.base.errors import InputError
@@ -41,7 +40,8 @@ def open_source(input_data: Any) -> Source:
     if isinstance(input_data, Source):
         return input_data
     if isinstance(input_data, (str, os.PathLike)):
-        return _open_path(os.path.expanduser(os.fsdecode(input_data)))
+        source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
+        return source(path)
     if "datasets.base.reader" in sys.modules:  # not loaded: there cannot be a reader
         from datasets.sources.split import ViewSource, is_view
 
@@ -57,44 +57,20 @@ def open_source(input_data: Any) -> Source:
     return torch_dataset.DatasetSource(input_data)
 
 
-def _open_path(path: str) -> Source:
-    manifests = Path(path).glob("metadata/*.json")
-    if any(not manifest.name.startswith(".") for manifest in manifests):
-        from datasets.sources.split import SplitSource
-
-        return SplitSource(path)
-    from datasets.sources.archive import ArchiveSource, is_archive
-
-    if is_archive(path):
-        return ArchiveSource(path)
-    special = source_of_path(path)
-    if special is not None:
-        return special
-    from datasets.sources.folder import FolderSource
-
-    return FolderSource(path)
-
-
-def _is_iterable_style(value: Any) -> bool:
-    """Tell whether a value gives samples, but not by number."""
-    torch_data = sys.modules.get("torch.utils.data")
-    if torch_data is not None and isinstance(value, torch_data.IterableDataset):
-        return True  # it inherits a __getitem__ that only raises
-    by_number = hasattr(value, "__len__") and hasattr(value, "__getitem__")
-    return not by_number and (hasattr(value, "__iter__") or hasattr(value, "__getitem__"))
-
-
 def _check_dataset(value: Any) -> None:
     """Raise `InputError` unless `value` gives samples by number."""
     kind = type(value).__name__
     if isinstance(value, type):
         raise InputError(f"input_data is the class {value.__name__}, not a dataset; {_ACCEPTED}")
-    if _is_iterable_style(value):
+    by_number = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    torch_data = sys.modules.get("torch.utils.data")
+    if torch_data is not None and isinstance(value, torch_data.IterableDataset):
+        by_number = False  # it inherits a __getitem__ that only raises
+    if not by_number and (hasattr(value, "__iter__") or hasattr(value, "__getitem__")):
         raise InputError(
             f"input_data is an iterable-style {kind}: samples are read by number, in any order; "
             "give it __len__ and __getitem__, or convert list(input_data)"
         )
-    # These have both methods too, but what one sample of them would be is a guess.
-    unclear = isinstance(value, (dict, tuple, bytes, bytearray)) or hasattr(value, "__array__")
-    if unclear or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+    # The others have both methods too, but what one sample of them would be is a guess.
+    if not by_number or isinstance(value, (dict, tuple, bytes, bytearray)) or hasattr(value, "__array__"):
         raise InputError(f"input_data is of type {kind}; {_ACCEPTED}")

@@ -9,14 +9,11 @@ the unpacked folder, so the converted split is the same, byte for byte.
 import os
 import posixpath
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
-
-import numpy as np
 
 from datasets.base.errors import InputError
 from datasets.base.storage import FileCache, read_exactly
@@ -60,17 +57,17 @@ class ArchiveSource(FileSource):
 
     def __init__(self, path: str | os.PathLike[str], classes: Mapping[str, str] | None = None) -> None:
         self._archive = Path(path).expanduser().absolute()
-        table = _read_table(self._archive)
-        rows, labels, names = table.in_order(classes)
+        table = _read_table(self._archive, classes)
+        rows, labels, class_names = table.in_order()
         if not len(rows):
             raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
-        offsets, stored, sizes, deflated = (np.frombuffer(a, np.int64)[rows] for a in table.columns)
-        self._offsets, self._stored, self._deflated = offsets, stored, deflated.astype(bool)
+        self._offsets, self._stored, sizes, deflated = table.columns(rows)
+        self._deflated = deflated.astype(bool)
         super().__init__(
-            PackedNames(table.path(row, classes) for row in rows.tolist()),
+            PackedNames(map(table.path, rows.tolist())),
             sizes,
-            labels=labels if names else None,
-            classes=[printable(name) for name in names] if names else None,
+            labels=labels,
+            classes=class_names,
         )
         status = self._archive.stat()
         self._archive_size, self._state = status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
@@ -80,12 +77,14 @@ class ArchiveSource(FileSource):
     def _start(self, index: int) -> bytes:
         if self._deflated[index]:
             return self._read(index)
+        return self._stored_bytes(index, min(16, self._stored.item(index)))
+
+    def _stored_bytes(self, index: int, count: int) -> bytes:
         with self._files.open(self._archive, self._archive_size) as fd:
-            return read_exactly(fd, min(16, self._stored.item(index)), self._offsets.item(index), self._archive)
+            return read_exactly(fd, count, self._offsets.item(index), self._archive)
 
     def _read(self, index: int) -> bytes:
-        with self._files.open(self._archive, self._archive_size) as fd:
-            data = read_exactly(fd, self._stored.item(index), self._offsets.item(index), self._archive)
+        data = self._stored_bytes(index, self._stored.item(index))
         size = self._sizes.item(index)
         if self._deflated[index]:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
@@ -100,8 +99,10 @@ class ArchiveSource(FileSource):
         return self._state
 
 
-def _read_table(path: Path) -> ArchiveTable:
-    table = ArchiveTable(path)
+def _read_table(path: Path, classes: Mapping[str, str] | None) -> ArchiveTable:
+    import tarfile  # readers, which get to import this module, do not need it
+
+    table = ArchiveTable(path, classes)
     try:
         if zipfile.is_zipfile(path):
             _read_zip(path, table)
@@ -120,6 +121,8 @@ def _read_table(path: Path) -> ArchiveTable:
 
 def _read_tar(file: IO[bytes], start: int, folder: bytes, table: ArchiveTable) -> None:
     """List a tar that begins at byte `start` of the archive; a tar in it is the folder of its name."""
+    import tarfile
+
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for entry in archive:
             archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every entry

@@ -1,5 +1,6 @@
 """The table of contents of an archive: packed, and put into the order of a folder."""
 
+import os
 import zlib
 from array import array
 from collections import Counter
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
+from datasets.sources.class_folders import by_class, top_folder
 from datasets.sources.files import has_image_name, is_image_start, printable
 
 __all__ = ["ArchiveTable"]
@@ -24,21 +26,23 @@ class ArchiveTable:
     ----------
     path : Path
         The archive; its members without an image's name are looked into.
+    classes : mapping of str to str, optional
+        File name to class, for an archive without class folders: files are listed
+        as if they lay in folders of these names.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._archive = path
+    def __init__(self, path: Path, classes: Mapping[str, str] | None) -> None:
+        self._archive, self._classes = path, classes
         self._names, self._ends = bytearray(), array("q", [0])
-        self._offsets, self._stored = array("q"), array("q")
-        self._sizes, self._deflated = array("q"), array("q")
-        self._folders: dict[bytes, array[int]] = {}  # folder to the rows in it
+        self._places = array("q")  # of each row: offset, stored bytes, size, whether it is deflated
+        # Folder to the rows in it.
+        self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
         self._hidden: set[bytes] = set()
         self.ignored: Counter[str] = Counter()
 
-    @property
-    def columns(self) -> tuple["array[int]", ...]:
-        """Offset, stored bytes, size and whether it is deflated, of every row."""
-        return self._offsets, self._stored, self._sizes, self._deflated
+    def columns(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return offset, stored bytes, size, and whether it is deflated, of some rows, as four arrays in one."""
+        return np.ascontiguousarray(np.frombuffer(self._places, np.int64).reshape(-1, 4)[rows].T)
 
     def summary(self) -> str:
         """Return what was left out."""
@@ -46,7 +50,7 @@ class ArchiveTable:
 
     def add_folder(self, path: bytes) -> None:
         """Note a folder, which may stay empty."""
-        if path != b"." and not self._is_hidden(path):
+        if path != b"." and not self._is_hidden(path) and self._classes is None:
             self._folders.setdefault(path, array("q"))
 
     def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False) -> None:
@@ -56,14 +60,18 @@ class ArchiveTable:
         if not (has_image_name(path) or is_image_start(self._start(offset, stored, deflated))):
             self.ignored["not an image"] += 1
             return
-        folder = path.rpartition(b"/")[0]
-        self._folders.setdefault(folder, array("q")).append(len(self._offsets))
+        self._folders.setdefault(self._folder_of(path), array("q")).append(len(self._ends) - 1)
         self._names += path
         self._ends.append(len(self._names))
-        self._offsets.append(offset)
-        self._stored.append(stored)
-        self._sizes.append(size)
-        self._deflated.append(deflated)
+        self._places.extend((offset, stored, size, deflated))
+
+    def _folder_of(self, path: bytes) -> bytes:
+        folder, _, name = path.rpartition(b"/")
+        if self._classes is None:
+            return folder
+        if printable(name) not in self._classes:
+            raise InputError(f"{self._archive}: classes= names no class for {printable(name)}")
+        return self._classes[printable(name)].encode()
 
     def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
         with self._archive.open("rb") as file:
@@ -82,13 +90,12 @@ class ArchiveTable:
         self._hidden.add(hidden)
         return True
 
-    def path(self, row: int, classes: Mapping[str, str] | None = None) -> bytes:
+    def path(self, row: int) -> bytes:
         """Return the path of a row below its root, as the unpacked folder has it."""
         path = self._raw(row)
-        if classes is not None:
-            name = path.rpartition(b"/")[2]
-            return classes[printable(name)].encode() + b"/" + name
-        return path[self._cut :]
+        if self._classes is None:
+            return path[self._cut :]
+        return self._folder_of(path) + b"/" + path.rpartition(b"/")[2]
 
     def _raw(self, row: int) -> bytes:
         return bytes(self._names[self._ends[row] : self._ends[row + 1]])
@@ -96,44 +103,22 @@ class ArchiveTable:
     @cached_property
     def _cut(self) -> int:
         """The length of the one folder, with its slash, around all class folders; mostly there is none."""
-        tops = {folder.split(b"/", 1)[0] for folder in self._folders if folder}
+        tops = {top_folder(folder) for folder in self._folders if folder}
         direct = {folder for folder, rows in self._folders.items() if len(rows) and b"/" not in folder}
         inner = any(b"/" in folder for folder in self._folders)
         return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
 
-    def in_order(self, classes: Mapping[str, str] | None) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+    def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, tuple[str, ...] | None]:
         """Return the rows as a folder's files are ordered, their class numbers, and the class names."""
-        if classes is not None:
-            return self._by_name(classes)
-        folders = {folder[self._cut :]: rows for folder, rows in self._folders.items()}
-        names = sorted({folder.split(b"/", 1)[0] for folder in folders} - {b""})
-        number = {name: i for i, name in enumerate(names)}
-        outside = folders.pop(b"", array("q"))
-        if not names:
-            return self._sorted(outside), np.zeros(0, np.int64), []
-        if len(outside):
-            self.ignored["image outside any class folder"] = len(outside)
-        parts = sorted((number[f.split(b"/", 1)[0]], f) for f in folders)
-        rows = [self._sorted(folders[folder]) for _, folder in parts]
-        labels = np.repeat([label for label, _ in parts], [len(r) for r in rows])
-        for name in set(names).difference(f.split(b"/", 1)[0] for f, r in folders.items() if len(r)):
-            self.ignored[f"empty class folder: {printable(name)}"] = 0
-        return np.concatenate(rows), labels, names
+        folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
+        counts = {folder: len(rows) for folder, rows in folders.items()}
+        ignored = self.ignored if self._classes is None else Counter()
+        order, labels, names = by_class(os.fsencode(self._archive), counts, ignored)
+        none = np.zeros(0, np.int64)
+        return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
     def _sorted(self, rows: "array[int]") -> NDArray[np.int64]:
         """Return the rows of one folder by name; of members of the same name the last, as unpacking does."""
         ordered = sorted(rows, key=lambda row: (self._raw(row), row))
         keep = [a for a, b in pairwise(ordered) if self._raw(a) != self._raw(b)]
         return np.array(keep + ordered[-1:], np.int64)
-
-    def _by_name(self, classes: Mapping[str, str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
-        names = sorted({name.encode() for name in classes.values()})
-        number = {name: i for i, name in enumerate(names)}
-        rows = self._sorted(array("q", range(len(self._offsets))))
-        files = [printable(self._raw(row).rpartition(b"/")[2]) for row in rows.tolist()]
-        missing = next((file for file in files if file not in classes), None)
-        if missing is not None:
-            raise InputError(f"{self._archive}: classes= names no class for {missing}")
-        labels = np.array([number[classes[file].encode()] for file in files], np.int64)
-        order = np.argsort(labels, kind="stable")
-        return rows[order], labels[order], names

@@ -12,32 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from datasets.base.errors import InputError
 from datasets.base.storage import read_into
-from datasets.sources.files import checked_status, printable
+from datasets.sources.files import READ_FLAGS, checked_status, printable
 
-__all__ = ["ByteRange", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes"]
+__all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes", "head_of"]
 
 # Fills a buffer from a position and returns how many bytes there were.
 ReadInto = Callable[[memoryview, int], int]
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _INPUT_STEP = 2**18  # compressed bytes read at a time
 _OUTPUT_STEP = 2**20  # bytes inflated at a time, at most
 _MARKS = 128  # places at which the state of the decompressor is kept; about 40 kB each
 GZIP, RAW = 31, -15  # zlib's names for the two kinds of stream
-
-
-class ByteRange(Protocol):
-    """Bytes that are read by position."""
-
-    def opened(self) -> Any:
-        """Return a context manager of a `ReadInto`."""
-
-    @property
-    def shown(self) -> str:
-        """What messages call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +59,7 @@ class FileBytes:
     def opened(self) -> Iterator[ReadInto]:
         """Open the file for as long as the context lasts."""
         try:
-            handle = os.open(self.path, _FLAGS)
+            handle = os.open(self.path, READ_FLAGS)
         except OSError as error:
             raise InputError(f"{self.shown} cannot be read: {error.strerror}; was it moved meanwhile?") from error
         try:
@@ -87,12 +75,6 @@ class FileBytes:
         if len(view):
             read_into(handle, [view], self.offset + offset, Path(self.path))
         return len(view)
-
-    def head(self, count: int) -> bytes:
-        """Return the first `count` bytes, fewer if there are not so many."""
-        buffer = bytearray(count)
-        with self.opened() as read:
-            return bytes(buffer[: read(memoryview(buffer), 0)])
 
 
 def file_bytes(path: str | os.PathLike[str]) -> FileBytes:
@@ -138,24 +120,22 @@ class InflatedBytes:
 
     def __init__(self, file: FileBytes, kind: int) -> None:
         self._file, self._kind = file, kind
-        self._reset()
-
-    def _reset(self) -> None:
         self._lock = threading.Lock()
-        start = _Cursor(zlib.decompressobj(self._kind))
+        start = _Cursor(zlib.decompressobj(kind))
         self._marks, self._spacing, self._cursor = [start.copy()], 2**20, start
 
-    def __getstate__(self) -> tuple[FileBytes, int]:
-        return self._file, self._kind
-
-    def __setstate__(self, state: tuple[FileBytes, int]) -> None:
-        self._file, self._kind = state
-        self._reset()
+    def __reduce__(self) -> tuple[type["InflatedBytes"], tuple[FileBytes, int]]:
+        return InflatedBytes, (self._file, self._kind)
 
     @property
     def shown(self) -> str:
         """The path as valid UTF-8."""
         return self._file.shown
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Size and modification time (ns) of the whole file when it was looked at."""
+        return self._file.identity
 
     @contextmanager
     def opened(self) -> Iterator[ReadInto]:
@@ -190,23 +170,19 @@ class InflatedBytes:
 
     def _read(self, read: ReadInto, view: memoryview, offset: int) -> int:
         with self._lock:
-            if not self._cursor.outside <= offset or self._mark(offset).outside > self._cursor.outside:
-                self._cursor = self._mark(offset).copy()
+            cursor, mark = self._cursor, next(mark for mark in reversed(self._marks) if mark.outside <= offset)
+            if not mark.outside <= cursor.outside <= offset:
+                cursor = mark.copy()
             # A failed read leaves the decompressor in an unknown state: begin at a mark again.
-            cursor, self._cursor = self._cursor, self._marks[0].copy()
-            while cursor.outside < offset:
-                if not self._inflate(read, cursor, min(offset - cursor.outside, _OUTPUT_STEP)):
-                    self._cursor = cursor
-                    return 0
+            self._cursor = self._marks[0].copy()
+            while cursor.outside < offset and self._inflate(read, cursor, min(offset - cursor.outside, _OUTPUT_STEP)):
+                pass
             done = 0
             while done < len(view) and (data := self._inflate(read, cursor, min(len(view) - done, _OUTPUT_STEP))):
                 view[done : done + len(data)] = data
                 done += len(data)
             self._cursor = cursor
             return done
-
-    def _mark(self, offset: int) -> _Cursor:
-        return next(mark for mark in reversed(self._marks) if mark.outside <= offset)
 
     def _inflate(self, read: ReadInto, cursor: _Cursor, limit: int) -> bytes:
         """Return up to `limit` bytes from where the cursor stands; none at the end."""
@@ -218,8 +194,7 @@ class InflatedBytes:
                 data: bytes = cursor.inflater.decompress(cursor.pending, limit)
             except zlib.error as error:
                 raise self._damaged(str(error)) from error
-            rest = cursor.inflater.unused_data if cursor.inflater.eof else cursor.inflater.unconsumed_tail
-            cursor.pending = rest
+            cursor.pending = cursor.inflater.unused_data if cursor.inflater.eof else cursor.inflater.unconsumed_tail
             if data:
                 cursor.outside += len(data)
                 self._keep(cursor)
@@ -238,11 +213,10 @@ class InflatedBytes:
         """Begin the next of several gzip members, if there is one; zeros after the last are padding."""
         if self._kind != GZIP:
             return False
-        cursor.pending = cursor.pending.lstrip(b"\0")
-        while not cursor.pending:
+        while not (pending := cursor.pending.lstrip(b"\0")):
             if not self._fill(read, cursor):
                 return False
-            cursor.pending = cursor.pending.lstrip(b"\0")
+        cursor.pending = pending
         cursor.inflater = zlib.decompressobj(self._kind)
         return True
 
@@ -253,3 +227,14 @@ class InflatedBytes:
         if len(self._marks) > _MARKS:
             del self._marks[1::2]
             self._spacing *= 2
+
+
+# Bytes that are read by position, whichever way they lie in the file.
+Bytes = FileBytes | InflatedBytes
+
+
+def head_of(source: Bytes, count: int) -> bytes:
+    """Return the first `count` bytes, fewer if there are not so many."""
+    buffer = bytearray(count)
+    with source.opened() as read:
+        return bytes(buffer[: read(memoryview(buffer), 0)])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from datasets.base.errors import ConfigError, InputError, UnsafeDataError
-from datasets.sources.array_bytes import GZIP, RAW, FileBytes, InflatedBytes, file_bytes
+from datasets.sources.array_bytes import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from datasets.sources.array_rows import PackedRows, Rows, check_numbers
 
 __all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
@@ -34,7 +34,7 @@ _IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0
 
 def _kind(file: FileBytes) -> str | None:
     """Tell by its first bytes which kind of file this is."""
-    head = file.head(8)
+    head = head_of(file, 8)
     for magic, kind in ((b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"PK\x05\x06", "npz"), (HDF5_MAGIC, "h5")):
         if head.startswith(magic):
             return kind
@@ -42,18 +42,16 @@ def _kind(file: FileBytes) -> str | None:
         return "h5"  # a block of the user's own may come before HDF5's first bytes
     if _is_idx(head):
         return "idx"
-    if head.startswith(b"\x1f\x8b\x08"):
-        start = bytearray(4)
-        try:
-            with InflatedBytes(file, GZIP).opened() as read:
-                read(memoryview(start), 0)
-        except InputError:
-            return "idx.gz" if "idx" in os.path.basename(file.path) else None
-        return "idx.gz" if _is_idx(start) else None
-    return None
+    if not head.startswith(b"\x1f\x8b\x08"):
+        return None
+    try:
+        found = _is_idx(head_of(InflatedBytes(file, GZIP), 4))
+    except InputError:  # told when it is opened
+        found = "idx" in os.path.basename(file.path)
+    return "idx.gz" if found else None
 
 
-def _is_idx(head: bytes | bytearray) -> bool:
+def _is_idx(head: bytes) -> bool:
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in _IDX_TYPES and 1 <= head[3] <= 8
 
 
@@ -83,38 +81,39 @@ def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     """
     file = file_bytes(path)
     kind = _kind(file)
-    if kind == "npz":
-        return _open_npz(file, _chosen(file, member, _npz_names(file)))
-    if kind == "h5":
-        from datasets.sources.array_hdf5 import hdf5_names, open_hdf5  # h5py only for who needs it
-
-        return open_hdf5(file, _chosen(file, member, hdf5_names(file)))
     if kind is None:
         raise InputError(_unknown(file))
+    if kind == "npz":
+        return _open_npz(file, _chosen(file, member, _names(file, kind)))
+    if kind == "h5":
+        from datasets.sources.array_hdf5 import open_hdf5  # h5py only for who needs it
+
+        return open_hdf5(file, _chosen(file, member, _names(file, kind)))
     if member is not None:
         raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
-    return _open_npy(file, file, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
+    return _open_npy(file, file.size, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
 
 
 def member_names(path: str | os.PathLike[str]) -> list[str]:
     """Return the names of the arrays of an .npz or HDF5 file; none for a file of one array."""
     file = file_bytes(path)
-    kind = _kind(file)
-    if kind == "npz":
-        return _npz_names(file)
+    return _names(file, _kind(file))
+
+
+def _names(file: FileBytes, kind: str | None) -> list[str]:
     if kind == "h5":
         from datasets.sources.array_hdf5 import hdf5_names
 
         return hdf5_names(file)
-    return []
+    return sorted(_zip_members(file)) if kind == "npz" else []
 
 
 def _unknown(file: FileBytes) -> str:
     if not file.size:
         return f"{file.shown} is empty: make or copy it again"
     return (
-        f"{file.shown} is no .npy, .npz, IDX or HDF5 file (it begins with {file.head(8)!r}); values without a header "
-        "are given as numpy.memmap(path, dtype=..., mode='r', shape=...)"
+        f"{file.shown} is no .npy, .npz, IDX or HDF5 file (it begins with {head_of(file, 8)!r}); values without a "
+        "header are given as numpy.memmap(path, dtype=..., mode='r', shape=...)"
     )
 
 
@@ -129,15 +128,12 @@ def _chosen(file: FileBytes, member: str | None, names: list[str]) -> str:
     raise ConfigError(f"{file.shown} has {asked}; choose with member=, it holds {there}")
 
 
-def _open_npy(source: FileBytes | InflatedBytes, file: FileBytes, name: str, size: int | None = None) -> PackedRows:
+def _open_npy(source: Bytes, size: int, name: str) -> PackedRows:
     """Read the header of an .npy file (or zip member) of `size` bytes."""
-    buffer = bytearray(_HEADER_BYTES)
-    with source.opened() as read:
-        head = io.BytesIO(bytes(buffer[: read(memoryview(buffer), 0)]))
+    head = io.BytesIO(head_of(source, _HEADER_BYTES))
     shape, fortran, dtype = _npy_header(head, name)
-    offset, found = head.tell(), file.size if size is None else size
-    _check_size(name, shape, dtype, found - offset)
-    return PackedRows(name, shape, dtype, source, file.identity, offset, fortran=fortran)
+    _check_size(name, shape, dtype, size - head.tell())
+    return PackedRows(name, shape, dtype, source, head.tell(), fortran)
 
 
 def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -151,12 +147,7 @@ def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.
         raise
     except _HEADER_ERRORS as error:
         raise InputError(f"{name}: the .npy header is damaged ({error}); make or copy it again") from error
-    if dtype.hasobject:
-        raise UnsafeDataError(
-            f"{name} holds pickled Python objects, which are never loaded: "
-            "save it again with a number or string dtype, for example array.astype('uint8') or array.astype(str)"
-        )
-    check_numbers(dtype, name)
+    check_numbers(dtype, name, unsafe=UnsafeDataError)
     if not shape or any(type(n) is not int or n < 0 for n in shape):
         raise InputError(f"{name} has shape {shape}: the first axis counts the samples")
     return shape, fortran, dtype
@@ -170,20 +161,18 @@ def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], found: 
 
 
 def _open_idx(file: FileBytes, *, gzipped: bool) -> PackedRows:
-    source: FileBytes | InflatedBytes = InflatedBytes(file, GZIP) if gzipped else file
-    buffer = bytearray(4 + 8 * 4)
-    with source.opened() as read:
-        count = read(memoryview(buffer), 0)
-    if not _is_idx(buffer) or count < 4 + 4 * buffer[3]:
+    source: Bytes = InflatedBytes(file, GZIP) if gzipped else file
+    head = head_of(source, 4 + 8 * 4)
+    if not _is_idx(head) or len(head) < 4 + 4 * head[3]:
         raise InputError(f"{file.shown} ends within its IDX header: make or copy it again")
-    dtype, axes = np.dtype(_IDX_TYPES[buffer[2]]), buffer[3]
-    shape = struct.unpack_from(f">{axes}I", buffer, 4)
+    dtype, axes = np.dtype(_IDX_TYPES[head[2]]), head[3]
+    shape = struct.unpack_from(f">{axes}I", head, 4)
     offset = 4 + 4 * axes
     if isinstance(source, InflatedBytes):
         source.check(offset + math.prod(shape) * dtype.itemsize)
     else:
         _check_size(file.shown, shape, dtype, file.size - offset)
-    return PackedRows(file.shown, shape, dtype, source, file.identity, offset)
+    return PackedRows(file.shown, shape, dtype, source, offset)
 
 
 def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
@@ -198,27 +187,23 @@ def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
     return names
 
 
-def _npz_names(file: FileBytes) -> list[str]:
-    return sorted(_zip_members(file))
-
-
 def _open_npz(file: FileBytes, member: str) -> PackedRows:
     entry = _zip_members(file)[member]
     name = f"{file.shown}[{member}]"
     part = _zip_part(file, entry, name)
     if entry.compress_type == zipfile.ZIP_STORED:
-        return _open_npy(part, part, name)
+        return _open_npy(part, part.size, name)
     if entry.compress_type != zipfile.ZIP_DEFLATED:
         raise InputError(f"{name} is compressed in another way than numpy does it: write it again with numpy.savez")
     stream = InflatedBytes(part, RAW)
-    rows = _open_npy(stream, part, name, entry.file_size)
+    rows = _open_npy(stream, entry.file_size, name)
     stream.check(entry.file_size, entry.CRC)
     return rows
 
 
 def _zip_part(file: FileBytes, entry: zipfile.ZipInfo, name: str) -> FileBytes:
     """Return where a member's data lies: its local header has a length of its own."""
-    header = file.part(entry.header_offset, 30).head(30) if 0 <= entry.header_offset <= file.size - 30 else b""
+    header = head_of(file.part(entry.header_offset, 30), 30) if 0 <= entry.header_offset <= file.size - 30 else b""
     if header[:4] != b"PK\x03\x04" or entry.flag_bits & 1:
         raise InputError(f"{name} is encrypted, cut or damaged: write it again with numpy.savez")
     start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))

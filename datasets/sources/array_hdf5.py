@@ -8,6 +8,7 @@ filters that HDF5 brings along.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import h5py
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from datasets.base.errors import InputError, LimitError, UnsafeDataError
 from datasets.sources.array_bytes import FileBytes
-from datasets.sources.array_rows import BLOCK_BYTES, PackedRows, Rows
+from datasets.sources.array_rows import BLOCK_BYTES, MemoryRows, PackedRows, Rows
 
 __all__ = ["hdf5_names", "open_hdf5"]
 
@@ -53,13 +54,11 @@ def _walk(group: Any, prefix: str = "") -> Iterator[str]:
 
 def hdf5_names(file: FileBytes) -> list[str]:
     """Return the paths of the datasets in an HDF5 file, sorted."""
-    names: list[str] = []
     with _opened(file) as archive:
-        for name in _walk(archive):
-            names.append(name)
-            if len(names) > _MAX_NAMES:
-                raise InputError(f"{file.shown} holds more than {_MAX_NAMES} datasets: store images as one dataset")
-    return sorted(names)
+        names = sorted(islice(_walk(archive), _MAX_NAMES + 1))
+    if len(names) > _MAX_NAMES:
+        raise InputError(f"{file.shown} holds more than {_MAX_NAMES} datasets: store images as one dataset")
+    return names
 
 
 def open_hdf5(file: FileBytes, member: str) -> Rows:
@@ -79,17 +78,17 @@ def open_hdf5(file: FileBytes, member: str) -> Rows:
         if not dataset.shape:
             raise InputError(f"{name} is a single value: the first axis counts the samples")
         if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.hasobject:
-            return _StringRows(file, member, name, dataset.shape, _longest(dataset, name))
+            return _string_rows(dataset, name)
         if dataset.chunks is None:
             offset = dataset.id.get_offset()
             if dataset.size and dataset.id.get_storage_size() != dataset.nbytes:
                 raise InputError(f"{name} was never written to the end: make it again")
             if offset is not None and not archive.userblock_size and dataset.dtype.kind in "biuf":
                 source = file.part(offset, dataset.nbytes)
-                return PackedRows(name, dataset.shape, dataset.dtype, source, file.identity, 0)
+                return PackedRows(name, dataset.shape, dataset.dtype, source, 0)
         else:
             _check_chunks(dataset, name)
-        return HDF5Rows(file, member, name, dataset.shape, dataset.dtype, dataset.chunks)
+        return HDF5Rows(file, member, name, dataset)
 
 
 def _check_safe(dataset: Any, name: str) -> None:
@@ -124,24 +123,16 @@ class HDF5Rows(Rows):
     ----------
     file, member
         Where it is.
-    name, shape, dtype
-        As `Rows`.
-    chunks : tuple of int, optional
-        Shape of one chunk.
+    name : str
+        What messages call it.
+    dataset : h5py.Dataset
+        Looked at now, and opened anew for every read.
     """
 
-    def __init__(
-        self,
-        file: FileBytes,
-        member: str,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        chunks: tuple[int, ...] | None,
-    ) -> None:
-        super().__init__(name, shape, dtype)
+    def __init__(self, file: FileBytes, member: str, name: str, dataset: Any) -> None:
+        super().__init__(name, dataset.shape, dataset.dtype)
         self._file, self._member = file, member
-        per_chunk = chunks[0] if chunks else 1
+        per_chunk = dataset.chunks[0] if dataset.chunks else 1
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
             self.block = max(1, _MAX_CHUNK // self.row_bytes)
@@ -155,20 +146,9 @@ class HDF5Rows(Rows):
         return f"{self.name} {self._file.identity}"
 
 
-def _longest(dataset: Any, name: str) -> int:
-    """Return the most bytes that one of the strings takes."""
+def _string_rows(dataset: Any, name: str) -> MemoryRows:
+    """Return strings of different lengths, which are labels, as bytes."""
     values = dataset[:]
     if values.ndim != 1:
         raise InputError(f"{name} holds strings of shape {values.shape}: give one per sample")
-    return max((len(value) for value in values), default=1) or 1
-
-
-class _StringRows(HDF5Rows):
-    """A dataset of strings of different lengths, as bytes."""
-
-    def __init__(self, file: FileBytes, member: str, name: str, shape: tuple[int, ...], longest: int) -> None:
-        super().__init__(file, member, name, shape, np.dtype(f"S{longest}"), None)
-
-    def _read_into(self, start: int, out: NDArray[Any]) -> None:
-        with _opened(self._file) as archive:
-            out[...] = archive[self._member][start : start + len(out)].astype(out.dtype)
+    return MemoryRows(values.astype("S"), name)

@@ -128,12 +128,10 @@ def _named(values: NDArray[Any], where: str, classes: Sequence[str] | None) -> L
         raise InputError(f"{where}: a name is not UTF-8 ({error}): save names as text") from error
     found, numbers = np.unique(text, return_inverse=True)
     names = tuple(str(name) for name in found)
-    if classes is None:
-        return Labels(numbers.astype(np.int64), names)
-    known = {str(name): number for number, name in enumerate(classes)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(f"{where}: {unknown[0]!r} is not one of classes={list(classes)[:10]}; add it or mend it")
+    known = {str(name): number for number, name in enumerate(names if classes is None else classes)}
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise InputError(f"{where}: {unknown!r} is not one of classes={list(known)[:10]}; add it or mend it")
     return Labels(np.array([known[name] for name in names], np.int64)[numbers], tuple(known))
 
 

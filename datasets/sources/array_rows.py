@@ -10,18 +10,18 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.errors import InputError
-from datasets.sources.array_bytes import ByteRange, FileBytes, file_bytes
+from datasets.base.errors import InputError, ShardwrightError
+from datasets.sources.array_bytes import Bytes, FileBytes, file_bytes
 
 __all__ = ["BLOCK_BYTES", "MemoryRows", "PackedRows", "Rows", "check_numbers", "rows_of_array"]
 
 BLOCK_BYTES = 2**24  # what is read at once where single rows would be slow
 
 
-def check_numbers(dtype: np.dtype[Any], name: str) -> None:
-    """Raise `InputError` unless values of this dtype are plain numbers or strings."""
+def check_numbers(dtype: np.dtype[Any], name: str, unsafe: type[ShardwrightError] = InputError) -> None:
+    """Raise `InputError` unless values of this dtype are plain numbers or strings; `unsafe` if they are objects."""
     if dtype.hasobject:
-        raise InputError(
+        raise unsafe(
             f"{name} holds Python objects (dtype {dtype}), which are never unpickled: "
             "save it again with a number or string dtype, for example array.astype('uint8') or array.astype(str)"
         )
@@ -93,8 +93,6 @@ class PackedRows(Rows):
     name, shape, dtype
         As `Rows`.
     source : FileBytes or InflatedBytes
-    identity : (int, int)
-        Size and modification time of the file.
     offset : int
         Where in `source` the first value lies.
     fortran : bool
@@ -102,18 +100,10 @@ class PackedRows(Rows):
     """
 
     def __init__(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        source: ByteRange,
-        identity: tuple[int, int],
-        offset: int,
-        *,
-        fortran: bool = False,
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], source: Bytes, offset: int, fortran: bool = False
     ) -> None:
         super().__init__(name, shape, dtype)
-        self._source, self._identity, self._offset = source, identity, offset
+        self._source, self._offset = source, offset
         self._fortran = fortran and len(shape) > 1
         if self._fortran:
             self.block = _many(self.row_bytes)
@@ -147,7 +137,7 @@ class PackedRows(Rows):
 
     def state(self) -> str:
         """Return size and modification time of the file."""
-        return f"{self.name} {self._identity}"
+        return f"{self.name} {self._source.identity}"
 
 
 class MemoryRows(Rows):
@@ -181,7 +171,7 @@ def rows_of_array(array: NDArray[Any], name: str = "the array") -> Rows:
         return MemoryRows(np.asarray(array), name)
     file, offset = place
     source = file.part(offset, array.nbytes)
-    return PackedRows(f"{name} in {file.shown}", array.shape, array.dtype, source, file.identity, 0)
+    return PackedRows(f"{name} in {file.shown}", array.shape, array.dtype, source, 0)
 
 
 def _mapped_place(array: NDArray[Any]) -> tuple[FileBytes, int] | None:

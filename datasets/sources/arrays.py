@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
+from datasets.base.options import check_choice
 from datasets.sources.array_files import is_array_file, member_names, open_rows
 from datasets.sources.array_labels import Labels, load_labels
 from datasets.sources.array_rows import Rows, rows_of_array
 from datasets.sources.files import printable
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["LAYOUTS", "ArraySource", "find_layout", "is_array_file", "mnist_images"]
 
@@ -47,36 +47,27 @@ def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "
         If `layout` is unknown or does not fit, or if the shape can mean several.
     """
     if layout is not None:
-        if layout not in LAYOUTS:
-            raise ConfigError(f"layout={layout!r} is unknown; choose one of {', '.join(map(repr, LAYOUTS))}")
+        check_choice("layout", layout, tuple(LAYOUTS))
         if len(shape) != LAYOUTS[layout]:
             fitting = [repr(known) for known, axes in LAYOUTS.items() if axes == len(shape)]
             mend = f"choose {' or '.join(fitting)}" if fitting else "reshape it"
             raise ConfigError(f"{name} has shape {shape}, which is not layout={layout!r}: {mend}")
         return layout
-    found = _possible_layouts(shape)
-    if len(found) == 1:
-        return found[0]
     if len(shape) == 3:
-        raise ConfigError(
-            f"{name} has shape {shape}, which looks like one image (H, W, C): say layout='NHW' if it is "
-            f"{shape[0]} images of {shape[1]} x {shape[2]}, else give array[None]"
-        )
-    if len(shape) == 4:
+        if shape[2] in _CHANNELS[1:] and min(shape[:2]) > 4:
+            raise ConfigError(
+                f"{name} has shape {shape}, which looks like one image (H, W, C): say layout='NHW' if it is "
+                f"{shape[0]} images of {shape[1]} x {shape[2]}, else give array[None]"
+            )
+        return "NHW"
+    if len(shape) != 4:
+        raise ConfigError(f"{name} has shape {shape}: images have the shape (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if (shape[3] in _CHANNELS) == (shape[1] in _CHANNELS):
         raise ConfigError(
             f"{name} has shape {shape}, which can be read in two ways: say layout='NHWC' ({shape[3]} channels of "
             f"{shape[1]} x {shape[2]}) or layout='NCHW' ({shape[1]} channels of {shape[2]} x {shape[3]})"
         )
-    raise ConfigError(f"{name} has shape {shape}: images have the shape (N, H, W), (N, H, W, C) or (N, C, H, W)")
-
-
-def _possible_layouts(shape: tuple[int, ...]) -> list[str]:
-    if len(shape) == 3:
-        return [] if shape[2] in _CHANNELS[1:] and min(shape[:2]) > 4 else ["NHW"]
-    if len(shape) != 4:
-        return []
-    places = (("NHWC", 3), ("NCHW", 1))
-    return [layout for layout, axis in places if shape[axis] in _CHANNELS]
+    return "NHWC" if shape[3] in _CHANNELS else "NCHW"
 
 
 class ArraySource(Source):
@@ -124,10 +115,10 @@ class ArraySource(Source):
         classes: Sequence[str] | None = None,
     ) -> None:
         if isinstance(data, (str, os.PathLike)):
-            member = _image_member(data, member)
+            member, partner = _pair(data, member)
             self.rows = open_rows(data, member)
             if labels is None:
-                labels, label_member = _partner(data, member, label_member)
+                labels, label_member = partner if label_member is None else (data, label_member)
         elif member is not None:
             raise ConfigError(f"member={member!r} is for .npz and HDF5 files: leave it out")
         else:
@@ -197,7 +188,7 @@ class ArraySource(Source):
             "dtype": self.rows.stored_dtype.str,
             "layout": self.layout,
             "classes": None if names is None else len(names),
-            "labels": None if numbers is None else xxhash.xxh3_128_hexdigest(numbers.astype("<i8").tobytes()),
+            "labels": None if numbers is None else digest_of(numbers),
         }
 
     def state(self) -> str:
@@ -229,13 +220,6 @@ def _check_labels(rows: Rows, labels: Labels | None, classes: Sequence[str] | No
         raise InputError(f"{rows.name} has {len(rows)} samples, labels has {len(labels.numbers)}: give one per sample")
 
 
-def _image_member(path: Any, member: str | None) -> str | None:
-    """Return the array that must be the images: the one whose labels are beside it, if there is one."""
-    names = [] if member is not None else member_names(path)
-    found = [name for name in names if _label_name(name, names)]
-    return found[0] if len(found) == 1 else member
-
-
 def _label_name(name: str, names: Sequence[str]) -> str | None:
     """Return which of `names` holds the labels of array `name`: y_train for x_train, and so on."""
     folder, _, last = name.rpartition("/")
@@ -248,16 +232,20 @@ def _label_name(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-def _partner(path: Any, member: str | None, label_member: str | None) -> tuple[Any, str | None]:
-    """Return the labels that go with an array by its name: (path, member), or (None, None)."""
-    if label_member is not None:
-        return path, label_member
-    if member is not None:
-        name = _label_name(member, member_names(path))
-        return (path, name) if name else (None, None)
+def _pair(path: Any, member: str | None) -> tuple[str | None, tuple[Any, str | None]]:
+    """Return which array must be the images, and path and array of the labels that go with it by its name.
+
+    The images are the one array whose labels are beside it, if nothing is said.
+    """
+    names = member_names(path)
+    partners = {name: found for name in names if (found := _label_name(name, names))}
+    if member is None and len(partners) == 1:
+        (member,) = partners
+    if member in partners:
+        return member, (path, partners[member])
     folder, name = os.path.split(os.fsdecode(path))
     other = os.path.join(folder, re.sub(r"images([-.])idx3", r"labels\1idx1", name))
-    return (other, None) if os.path.basename(other) != name and os.path.isfile(other) else (None, None)
+    return member, (other if os.path.basename(other) != name and os.path.isfile(other) else None, None)
 
 
 def mnist_images(folder: str, names: Sequence[str]) -> str | None:

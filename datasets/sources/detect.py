@@ -1,49 +1,45 @@
-"""Paths that are no folder of images: which source reads them."""
+"""Which source reads a path."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 from datasets.sources.source import Source
 
 __all__ = ["source_of_path"]
 
 
-def source_of_path(path: str) -> Source | None:
-    """Return the source of an array file, a TFRecord file or a folder of either; ``None`` for any other path.
+def source_of_path(path: str) -> tuple[Callable[[str], Source], str]:
+    """Return the class of source that reads a path, and what to give it; nothing is opened yet.
 
     Raises
     ------
     InputError, ConfigError
-        If it is one, and something about it is wrong or has to be said.
+        If something about an array file or TFRecord file is wrong or has to be said.
     """
-    from datasets.sources import arrays, tfrecord_files
+    if any(not manifest.name.startswith(".") for manifest in Path(path).glob("metadata/*.json")):
+        from datasets.sources.split import SplitSource  # with torch, which is slow to import
 
-    if os.path.isdir(path):
-        names = _file_names(path)
-        images = arrays.mnist_images(path, names)
-        if images is not None:
-            return arrays.ArraySource(images)
-        if not any(map(tfrecord_files.is_record_name, names)):
-            return None
-    elif not os.path.isfile(path):
-        return None
-    elif not tfrecord_files.is_record_name(path):
-        return arrays.ArraySource(path) if arrays.is_array_file(path) else None
-    from datasets.sources.tfrecord import TFRecordSource
+        return SplitSource, path
+    from datasets.sources import archive, arrays, folder, tfrecord, tfrecord_files  # readers need none of them
 
-    return TFRecordSource(path)
+    if archive.is_archive(path):
+        return archive.ArchiveSource, path
+    names = _file_names(path) if os.path.isdir(path) else []
+    images = arrays.mnist_images(path, names)
+    if images is not None:
+        return arrays.ArraySource, images
+    is_file = os.path.isfile(path)
+    if any(map(tfrecord_files.is_record_name, [path] if is_file else names)):
+        return tfrecord.TFRecordSource, path
+    return (arrays.ArraySource if is_file and arrays.is_array_file(path) else folder.FolderSource), path
 
 
 def _file_names(folder: str) -> list[str]:
     """Return the names of the files in a folder without sub-folders; none of any other folder."""
-    names = []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    return []
-                names.append(entry.name)
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+            return [] if any(entry.is_dir() for entry in entries) else sorted(entry.name for entry in entries)
     except OSError:  # told by the source that reads folders
         return []
-    return sorted(names)

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage, probe
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -32,14 +31,13 @@ __all__ = [
     "checked_status",
     "has_image_name",
     "is_image_start",
+    "listed_files",
+    "pack_files",
     "printable",
     "unreadable",
 ]
 
-IMAGE_EXTENSIONS = (
-    *("jpg", "jpeg", "png", "ppm", "pgm", "pbm"),
-    *("bmp", "tif", "tiff", "webp", "gif", "jp2"),
-)
+IMAGE_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
 _EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -138,11 +136,7 @@ class FileSource(Source):
         self._classes = None if classes is None else tuple(classes)
         if self._classes is not None:
             self.fields = {"label": Field(name="label", kind="class_label", names=self._classes)}
-        digest = xxhash.xxh3_128()
-        for part in (paths.ends, sizes):
-            digest.update(part.astype("<i8").tobytes())
-        digest.update(paths.blob)
-        self._digest = digest.hexdigest()
+        self._digest = digest_of(paths.ends, sizes, paths.blob)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -225,7 +219,7 @@ class PathSource(FileSource):
     ) -> None:
         super().__init__(paths, sizes, **options)
         self._prefix = os.path.join(root, b"")
-        self._state = xxhash.xxh3_128_hexdigest(self._digest.encode() + mtimes.astype("<i8").tobytes())
+        self._state = digest_of(self._digest.encode(), mtimes)
 
     def _start(self, index: int) -> bytes:
         handle = os.open(self._prefix + self._paths[index], READ_FLAGS)
@@ -283,3 +277,40 @@ def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os
     if mode & 0o444 != 0o444 and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
         raise unreadable(path, "permission denied")
     return status
+
+
+def pack_files(
+    files: Iterable[tuple[bytes, int, int]],
+) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the paths, sizes and times of the last change of files as `PathSource` takes them."""
+    rows = list(files)
+    sizes, mtimes = (np.fromiter((row[i] for row in rows), np.int64, len(rows)) for i in (1, 2))
+    return PackedNames(row[0] for row in rows), sizes, mtimes
+
+
+def listed_files(
+    paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str] | None = None
+) -> tuple[bytes, PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `PathSource` takes for a list of files, in its order.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+    root : path, optional
+        The folder that names are to begin at, if all files lie in it; else it is
+        the innermost folder of them all.
+
+    Raises
+    ------
+    InputError
+        If one of the files cannot be read.
+    """
+    here = os.getcwdb()
+    absolute = [os.path.join(here, os.fsencode(path)) for path in paths]
+    folder = here if root is None else os.path.join(here, os.fsencode(root).rstrip(b"/"))
+    prefix = os.path.join(folder, b"")
+    if absolute and (root is None or not all(path.startswith(prefix) for path in absolute)):
+        absolute = [os.path.normpath(path) for path in absolute]
+        prefix = os.path.join(os.path.commonpath([os.path.dirname(path) for path in absolute]), b"")
+    statuses = ((path, checked_status(path)) for path in absolute)
+    return prefix, *pack_files((path[len(prefix) :], s.st_size, s.st_mtime_ns) for path, s in statuses)

@@ -10,14 +10,15 @@ import heapq
 import os
 import stat
 import unicodedata
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
+from datasets.sources.class_folders import by_class
 from datasets.sources.files import (
     IMAGE_EXTENSIONS,
     READ_FLAGS,
@@ -26,6 +27,7 @@ from datasets.sources.files import (
     checked_status,
     has_image_name,
     is_image_start,
+    pack_files,
     printable,
     unreadable,
 )
@@ -39,15 +41,10 @@ class _Listing:
 
     path: bytes
     names: PackedNames  # its images, sorted
-    sizes: "array[int]"
-    mtimes: "array[int]"
+    sizes: NDArray[np.int64]
+    mtimes: NDArray[np.int64]
     folders: list[bytes]
     links: list[bytes]  # links to folders
-
-    @property
-    def top(self) -> bytes:
-        """The class folder it belongs to."""
-        return self.path.split(b"/", 1)[0]
 
     def paths(self) -> Iterator[bytes]:
         """Return the path of every image, relative to the root."""
@@ -74,14 +71,10 @@ def _read_start(path: bytes) -> bytes:
 def _same_in_nfc(names: Iterable[bytes]) -> list[bytes]:
     """Return the names that another name equals once both are normalised (NFC)."""
     names = set(names)
-    odd = {name for name in names if not name.isascii()}
-    by_form: dict[bytes, list[bytes]] = {}
-    for name in odd:
-        text = unicodedata.normalize("NFC", name.decode("utf-8", "surrogateescape"))
-        by_form.setdefault(text.encode("utf-8", "surrogateescape"), []).append(name)
-    return sorted(
-        name for form, same in by_form.items() for name in same if len(same) > 1 or (form not in odd and form in names)
-    )
+    odd = {name: name.decode("utf-8", "surrogateescape") for name in names if not name.isascii()}
+    forms = {name: unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape") for name, text in odd.items()}
+    same = Counter(forms.values())
+    return sorted(name for name, form in forms.items() if same[form] > 1 or (form.isascii() and form in names))
 
 
 def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
@@ -110,9 +103,7 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
         ignored[f"kept, though another name looks the same (Unicode NFC): {shown}"] = 0
     return _Listing(
         path,
-        PackedNames(image[0] for image in images),
-        array("q", (image[1] for image in images)),
-        array("q", (image[2] for image in images)),
+        *pack_files(images),
         [os.path.join(path, name) for name in folders],
         [os.path.join(path, name) for name in links],
     )
@@ -143,28 +134,19 @@ def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     return listings
 
 
-def _class_names(root: bytes, folders: Sequence[bytes]) -> tuple[str, ...]:
-    """Return the names of the classes, which are different even where they are not UTF-8."""
-    names = tuple(printable(folder) for folder in folders)
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError(f"{printable(root)} has two class folders shown as {name}: rename one")
-    return names
-
-
-def _check_root(root: bytes) -> None:
-    if not os.path.exists(root):
-        raise InputError(f"{printable(root)} does not exist: give a folder with images")
+def _root(path: str | os.PathLike[str]) -> bytes:
+    """Return the absolute path of a folder."""
+    root = os.path.abspath(os.path.expanduser(os.fsencode(path)))
     if not os.path.isdir(root):
-        raise InputError(f"{printable(root)} is a file: give a folder with images")
+        found = "is a file" if os.path.exists(root) else "does not exist"
+        raise InputError(f"{printable(root)} {found}: give a folder with images")
+    return root
 
 
-def _check_found(root: bytes, found: int, classes: int, ignored: Counter[str]) -> None:
-    if found:
-        return
+def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
     where = f"any of its {classes} class folders" if classes else "it, nor class folders"
-    seen = "; ".join(f"{reason}: {count}" for reason, count in sorted(ignored.items())[:5])
-    raise InputError(
+    seen = "; ".join([f"{reason}: {count}" for reason, count in sorted(ignored.items()) if count][:5])
+    return InputError(
         f"{printable(root)} has no images in {where}: looked for {', '.join(IMAGE_EXTENSIONS)} "
         f"and for files that begin like one; found {seen or 'nothing'}"
     )
@@ -199,26 +181,21 @@ class FolderSource(PathSource):
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        where = os.path.abspath(os.path.expanduser(os.fsencode(root)))
-        _check_root(where)
+        where = _root(root)
         ignored: Counter[str] = Counter()
-        top, *inner = _walk(where, ignored)
-        classes = sorted((*top.folders, *top.links))
-        number = {name: index for index, name in enumerate(classes)}
-        if classes and len(top.names):
-            ignored["image outside any class folder"] = len(top.names)
-        # By class first: sorted as text, "a-b" would stand between "a" and "a/b".
-        parts = sorted(inner, key=lambda part: (number[part.top], part.path)) or [top]
-        counts = [len(part.names) for part in parts]
-        _check_found(where, sum(counts), len(classes), ignored)
+        found = {part.path: part for part in _walk(where, ignored)}
+        counts = {path: len(part.names) for path, part in found.items()}
+        # A link to a folder that is read already is an empty class.
+        order, labels, classes = by_class(where, dict.fromkeys(found[b""].links, 0) | counts, ignored)
+        parts = [found[path] for path in order if path in found]
+        if not any(counts[part.path] for part in parts):
+            raise _no_images(where, len(classes or ()), ignored)
         super().__init__(
             where,
             PackedNames(path for part in parts for path in part.paths()),
-            np.concatenate([np.frombuffer(part.sizes, np.int64) for part in parts]),
-            np.concatenate([np.frombuffer(part.mtimes, np.int64) for part in parts]),
-            labels=np.repeat([number[part.top] for part in parts], counts) if classes else None,
-            classes=_class_names(where, classes) if classes else None,
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.mtimes for part in parts]),
+            labels=labels,
+            classes=classes,
         )
-        for name in set(classes).difference(part.top for part in parts if len(part.names)):
-            ignored[f"empty class folder: {printable(name)}"] = 0
         self.ignored = dict(sorted(ignored.items()))

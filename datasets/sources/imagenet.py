@@ -8,7 +8,7 @@ numbers mean in ``meta.mat``. Both are read where they are; nothing is unpacked.
 import io
 import os
 import tarfile
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -85,8 +85,8 @@ def _class_table(content: bytes, devkit: object) -> dict[int, str]:
 def _read_devkit(devkit: Path, names: tuple[str, ...]) -> list[bytes]:
     """Return the content of some files, in the order of their names."""
     try:
-        found = _from_folder(devkit, names) if devkit.is_dir() else _from_archive(devkit, names)
-    except (tarfile.TarError, EOFError, zipfile.BadZipFile) as error:
+        found = {name: _limited(file, name) for name, file in _opened(devkit, names)}
+    except (tarfile.TarError, EOFError) as error:
         raise InputError(f"{devkit} is not ImageNet's development kit ({error}); give the .tar.gz") from error
     except OSError as error:
         raise InputError(f"{devkit} cannot be read: {error.strerror or error}; check the path") from error
@@ -96,24 +96,20 @@ def _read_devkit(devkit: Path, names: tuple[str, ...]) -> list[bytes]:
     return [found[name] for name in names]
 
 
-def _from_folder(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name in names and path.is_file():
-            with path.open("rb") as file:
-                found[path.name] = _limited(file, path.name)
-    return found
-
-
-def _from_archive(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    found = {}
-    with tarfile.open(path) as archive:
+def _opened(devkit: Path, names: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the name of each of the files, wherever it lies in a folder or a tar, and the file."""
+    if devkit.is_dir():
+        for path in sorted(devkit.rglob("*")):
+            if path.name in names and path.is_file():
+                with path.open("rb") as file:
+                    yield path.name, file
+        return
+    with tarfile.open(devkit) as archive:
         for member in archive:
             name = PurePosixPath(member.name).name
-            file = archive.extractfile(member) if member.isfile() and name in names else None
-            if file is not None:
-                found[name] = _limited(file, name)
-    return found
+            content = archive.extractfile(member) if member.isfile() and name in names else None
+            if content is not None:
+                yield name, content
 
 
 def _limited(file: IO[bytes], name: str) -> bytes:

@@ -8,6 +8,7 @@ list is a zip file of packed arrays: 24 bytes per file (48 for an archive) and i
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from datasets.base.errors import DistributedError
 from datasets.base.storage import FileCache
 from datasets.sources import open_source
+from datasets.sources.archive import ArchiveSource
 from datasets.sources.detect import source_of_path
 from datasets.sources.files import FileSource, PackedNames
 from datasets.sources.folder import FolderSource
@@ -29,44 +31,32 @@ _ARCHIVE = ("_offsets", "_stored", "_deflated")
 
 def open_unless_listed(input_data: Any) -> Source | None:
     """Return the source of an input, or ``None`` if it takes a scan that another process's listing spares."""
-    from datasets.sources.archive import is_archive  # with tarfile, which readers do not need
-
     if not isinstance(input_data, (str, os.PathLike)):
         return open_source(input_data)
-    path = os.path.expanduser(os.fsdecode(input_data))
-    if is_archive(path):
+    source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
+    if source is ArchiveSource or (source is FolderSource and os.path.isdir(path)):
         return None
-    if not os.path.isdir(path) or any(Path(path).glob("metadata/*.json")):
-        return open_source(input_data)
-    return source_of_path(path)
+    return source(path)
 
 
 def has_listing(source: Source) -> bool:
     """Whether `write_listing` takes a source: those that scan files do."""
-    from datasets.sources.archive import ArchiveSource
-
     return type(source) in (FolderSource, ArchiveSource)
 
 
 def write_listing(source: Source, file: IO[bytes]) -> None:
     """Write what `read_listing` makes the same source of, without a copy of it in memory."""
-    from datasets.sources.archive import ArchiveSource
-
     if not isinstance(source, FolderSource | ArchiveSource):
         raise TypeError(f"{type(source).__name__} scans no files")
-    about = {"classes": source._classes, "state": source.state(), "ignored": dict(source.ignored)}
-    arrays = {"ends": source._paths.ends, "sizes": source._sizes}
+    about = json.dumps({"classes": source._classes, "state": source.state(), "ignored": dict(source.ignored)})
+    texts = {"about": about.encode(), "names": source._paths.blob}
+    arrays: dict[str, Any] = {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
+    arrays |= {"ends": source._paths.ends, "sizes": source._sizes}
     if source._labels is not None:
         arrays["labels"] = source._labels
     if isinstance(source, ArchiveSource):
         arrays |= {name: getattr(source, name) for name in _ARCHIVE}
-    with zipfile.ZipFile(file, "w") as parts:
-        parts.writestr("about.json", json.dumps(about))
-        with parts.open("names", "w", force_zip64=True) as part:
-            part.write(source._paths.blob)
-        for name, array in arrays.items():
-            with parts.open(f"{name}.npy", "w", force_zip64=True) as part:
-                np.lib.format.write_array(part, np.asarray(array), allow_pickle=False)
+    np.savez(file, **arrays)
 
 
 def read_listing(path: Path, input_data: str | os.PathLike[str]) -> Source:
@@ -80,23 +70,16 @@ def read_listing(path: Path, input_data: str | os.PathLike[str]) -> Source:
         If it is not there.
     """
     try:
-        with zipfile.ZipFile(path) as parts:
-            return _restored(parts, input_data)
+        with np.load(path, allow_pickle=False) as arrays:
+            return _restored(arrays, input_data)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DistributedError(f"{path}, rank 0's list of the input, is damaged ({error}); run it again") from error
 
 
-def _restored(parts: zipfile.ZipFile, input_data: str | os.PathLike[str]) -> Source:
-    from datasets.sources.archive import ArchiveSource
-
-    about = json.loads(parts.read("about.json"))
-    arrays: dict[str, NDArray[Any]] = {}
-    for name in parts.namelist():
-        if name.endswith(".npy"):
-            with parts.open(name) as part:
-                arrays[name[:-4]] = np.lib.format.read_array(part, allow_pickle=False)
+def _restored(arrays: Mapping[str, NDArray[Any]], input_data: str | os.PathLike[str]) -> Source:
+    about = json.loads(arrays["about"].tobytes())
     paths = PackedNames()
-    paths.blob, paths.ends = parts.read("names"), arrays["ends"]
+    paths.blob, paths.ends = arrays["names"].tobytes(), arrays["ends"]
     source: FolderSource | ArchiveSource
     if "_offsets" in arrays:
         source = object.__new__(ArchiveSource)

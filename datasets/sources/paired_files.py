@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 from datasets.sources.files import PathSource
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["PairedFilesSource"]
 
@@ -22,27 +21,23 @@ class PairedFilesSource(Source):
 
     Parameters
     ----------
-    columns : mapping of str to PathSource or int64 array of shape (N,)
-        The values of each field, in the order of the samples' values.
-    fields : sequence of Field
-        How to store them: ``image``, ``mask``, ``json`` files, numbers.
+    columns : sequence of (Field, PathSource or int64 array of shape (N,))
+        The values of each field and how to store them: ``image``, ``mask`` and
+        ``json`` files, or numbers. They stand in the order of a sample's values.
     content : mapping of str to JSON values
         What else tells this input from others.
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, PathSource | NDArray[np.int64]],
-        fields: Sequence[Field],
-        content: Mapping[str, Any],
+        self, columns: Sequence[tuple[Field, PathSource | NDArray[np.int64]]], content: Mapping[str, Any]
     ) -> None:
-        self._columns = dict(columns)
-        self._files = {name: files for name, files in columns.items() if isinstance(files, PathSource)}
-        self.fields = {field.name: field for field in fields}
+        self.fields = {field.name: field for field, _ in columns}
+        self._columns = {field.name: values for field, values in columns}
+        self._files = [values for values in self._columns.values() if isinstance(values, PathSource)]
         self._content = dict(content)
 
     def __len__(self) -> int:
-        return len(next(iter(self._files.values())))
+        return len(self._files[0])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {
@@ -60,18 +55,16 @@ class PairedFilesSource(Source):
 
     def name(self, index: int) -> str:
         """Return the paths of the files, each relative to its folder."""
-        return " + ".join(files.name(index) for files in self._files.values())
+        return " + ".join(files.name(index) for files in self._files)
 
     def content(self) -> dict[str, Any]:
         """Return number of samples, and a digest of each field's numbers or of its files' paths and sizes."""
         digests = {
-            name: values.content()["digest"]
-            if isinstance(values, PathSource)
-            else xxhash.xxh3_128_hexdigest(values.astype("<i8").tobytes())
+            name: values.content()["digest"] if isinstance(values, PathSource) else digest_of(values)
             for name, values in self._columns.items()
         }
         return {"num_samples": len(self), "digests": digests, **self._content}
 
     def state(self) -> str:
         """Return a digest that covers modification times, too."""
-        return " ".join(files.state() for files in self._files.values())
+        return " ".join(files.state() for files in self._files)

@@ -5,20 +5,17 @@ The files are stored as they are, so a mask keeps every id, and its palette.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
-
-import numpy as np
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.options import check_choice
-from datasets.sources.files import PackedNames, PathSource, printable
-from datasets.sources.folder import _check_root, _walk
+from datasets.sources.files import PathSource, pack_files, printable
+from datasets.sources.folder import _root, _walk
 from datasets.sources.paired_files import PairedFilesSource
 
-__all__ = ["CAMVID_CLASSES", "CamVidSource", "FileStatus", "ParallelFoldersSource", "source_of"]
+__all__ = ["CAMVID_CLASSES", "CamVidSource", "ParallelFoldersSource"]
 
 CAMVID_CLASSES = tuple(
     "sky building pole road pavement tree sign_symbol fence car pedestrian bicyclist unlabelled".split()
@@ -26,45 +23,43 @@ CAMVID_CLASSES = tuple(
 _SHOWN = 5  # names in a message
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
-    """A file below a folder: its path there, its size in bytes, and when it was changed, in ns."""
+def _find(root: bytes, suffix: bytes, ignored: Counter[str]) -> dict[bytes, tuple[bytes, int, int]]:
+    """Return the images below a folder by what is to match: the path without extension and `suffix`.
 
-    path: bytes
-    size: int
-    mtime: int
-
-
-def _find(root: bytes, suffix: bytes, ignored: Counter[str]) -> dict[bytes, FileStatus]:
-    """Return the images below a folder by what is to match: the path without extension and `suffix`."""
-    _check_root(root)
-    found: dict[bytes, FileStatus] = {}
+    Each is its path below the folder, its size, and when it was changed, in ns.
+    """
+    found: dict[bytes, tuple[bytes, int, int]] = {}
     for part in _walk(root, ignored):
-        for path, size, mtime in zip(part.paths(), part.sizes, part.mtimes, strict=True):
+        for path, size, mtime in zip(part.paths(), part.sizes.tolist(), part.mtimes.tolist(), strict=True):
             stem = os.path.splitext(path)[0]
-            if suffix and not stem.endswith(suffix):
+            if not stem.endswith(suffix):
                 ignored[f"name does not end in {printable(suffix)}"] += 1
                 continue
-            key = stem[: len(stem) - len(suffix)]
+            key = stem.removesuffix(suffix)
             if key in found:
                 raise InputError(
-                    f"{printable(root)}: {printable(found[key].path)} and {printable(path)} differ only in "
+                    f"{printable(root)}: {printable(found[key][0])} and {printable(path)} differ only in "
                     "their extension, so what belongs to them is not clear; move one of them away"
                 )
-            found[key] = FileStatus(path, size, mtime)
+            found[key] = path, size, mtime
     return found
 
 
-def source_of(root: bytes, files: Iterable[FileStatus]) -> PathSource:
-    """Return the source that reads these files below `root`, in this order."""
-    files = list(files)
-    sizes, mtimes = (np.array([getattr(f, name) for f in files], np.int64) for name in ("size", "mtime"))
-    return PathSource(root, PackedNames(f.path for f in files), sizes, mtimes)
+def _unpaired(root: bytes, alone: set[bytes], what: str, other: str, ignored: Counter[str]) -> list[str]:
+    """Count the images without a mask, or the masks without an image, and say which they are, if there are any."""
+    if not alone:
+        return []
+    ignored[f"{what} without {other}"] = len(alone)
+    shown = ", ".join(map(printable, sorted(alone)[:_SHOWN])) + (", ..." if len(alone) > _SHOWN else "")
+    return [f"{printable(root)} has {len(alone)} {what}s without {other}: {shown}"]
 
 
-def _unpaired(root: bytes, alone: Sequence[bytes], what: str, other: str) -> str:
-    shown = ", ".join(map(printable, alone[:_SHOWN])) + (", ..." if len(alone) > _SHOWN else "")
-    return f"{printable(root)} has {len(alone)} {what} without {other}: {shown}"
+def _not_paired(problems: list[str], some: bool) -> InputError:
+    mend = "add what is missing, move it away, or pass unpaired='skip'" if some else "no image has a mask"
+    return InputError(
+        f"{'; '.join(problems)}; {mend}. Names are compared without extension; if they end differently, as 0001 and "
+        "0001_mask do, say so with image_suffix= or mask_suffix="
+    )
 
 
 class ParallelFoldersSource(PairedFilesSource):
@@ -109,41 +104,25 @@ class ParallelFoldersSource(PairedFilesSource):
         classes: Sequence[str] | None = None,
     ) -> None:
         check_choice("unpaired", unpaired, ("raise", "skip"))
-        roots = [os.path.abspath(os.path.expanduser(os.fsencode(folder))) for folder in (images, masks)]
+        image_root, mask_root = map(_root, (images, masks))
         ignored: Counter[str] = Counter()
-        found = [
-            _find(root, os.fsencode(suffix), ignored)
-            for root, suffix in zip(roots, (image_suffix, mask_suffix), strict=True)
-        ]
-        pairs = sorted(found[0].keys() & found[1].keys())
-        alone = [sorted(files.keys() - set(pairs)) for files in found]
-        self._check_pairs(roots, pairs, alone, unpaired)
-        for left, what in zip(alone, ("image without a mask", "mask without an image"), strict=True):
-            if left:
-                ignored[what] = len(left)
-        columns = {
-            name: source_of(root, (files[key] for key in pairs))
-            for name, root, files in zip(("image", "mask"), roots, found, strict=True)
-        }
-        names = None if classes is None else tuple(classes)
-        super().__init__(columns, [Field("image", "image"), Field("mask", "mask", names=names)], {})
-        self.ignored = dict(sorted(ignored.items()))
-
-    @staticmethod
-    def _check_pairs(roots: list[bytes], pairs: list[bytes], alone: list[list[bytes]], unpaired: str) -> None:
+        found = _find(image_root, os.fsencode(image_suffix), ignored)
+        found_masks = _find(mask_root, os.fsencode(mask_suffix), ignored)
+        pairs = sorted(found.keys() & found_masks.keys())
         problems = [
-            _unpaired(roots[i], alone[i], what, other)
-            for i, what, other in ((0, "images", "a mask"), (1, "masks", "an image"))
-            if alone[i]
+            *_unpaired(image_root, found.keys() - found_masks.keys(), "image", "a mask", ignored),
+            *_unpaired(mask_root, found_masks.keys() - found.keys(), "mask", "an image", ignored),
         ]
-        if pairs and (unpaired == "skip" or not problems):
-            return
-        mend = "add what is missing, move it away, or pass unpaired='skip'" if pairs else "no image has a mask"
-        reasons = "; ".join(problems) or f"{printable(roots[0])} and {printable(roots[1])} hold no images"
-        raise InputError(
-            f"{reasons}; {mend}. Names are compared without extension; if they end differently, as 0001 and "
-            "0001_mask do, say so with image_suffix= or mask_suffix="
-        )
+        if not pairs or (problems and unpaired == "raise"):
+            shown = f"{printable(image_root)} and {printable(mask_root)}"
+            raise _not_paired(problems or [f"{shown} hold no images"], bool(pairs))
+        mask = Field("mask", "mask", names=None if classes is None else tuple(classes))
+        columns = [
+            (Field("image", "image"), PathSource(image_root, *pack_files(found[key] for key in pairs))),
+            (mask, PathSource(mask_root, *pack_files(found_masks[key] for key in pairs))),
+        ]
+        super().__init__(columns, {})
+        self.ignored = dict(sorted(ignored.items()))
 
 
 class CamVidSource(ParallelFoldersSource):

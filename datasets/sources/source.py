@@ -13,9 +13,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
 from datasets.base.fields import Field
 
-__all__ = ["Source"]
+__all__ = ["Source", "digest_of"]
+
+
+def digest_of(*parts: bytes | NDArray[np.int64]) -> str:
+    """Return an xxh3-128 over byte strings and arrays of whole numbers."""
+    digest = xxhash.xxh3_128()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 class Source(ABC):

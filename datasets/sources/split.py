@@ -5,16 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from torch.utils.data import Subset
 
 from datasets.base.fields import Field
 from datasets.base.formats import open_reader
 from datasets.base.images import EncodedImage
 from datasets.base.reader import Reader
+from datasets.base.restore import restore
 from datasets.base.selection import Concat, Selection
-from datasets.base.values import restore
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 
 __all__ = ["SplitSource", "ViewSource", "is_view"]
 
@@ -49,8 +48,7 @@ def _content_of(view: Any) -> dict[str, Any]:
         return {"num_samples": len(view), "index_xxh3": view.manifest.index.xxh3, "columns": fields}
     if isinstance(view, Concat):
         return {"num_samples": len(view), "concat": [_content_of(dataset) for dataset in view.datasets]}
-    chosen = xxhash.xxh3_128_hexdigest(view.indices.astype("<i8").tobytes())
-    return {"num_samples": len(view), "selection": chosen, "of": _content_of(view.dataset)}
+    return {"num_samples": len(view), "selection": digest_of(view.indices), "of": _content_of(view.dataset)}
 
 
 def _locate(view: Any, index: int) -> tuple[Reader, int]:
@@ -63,12 +61,6 @@ def _locate(view: Any, index: int) -> tuple[Reader, int]:
     return view, index
 
 
-def _first_reader(view: Any) -> Reader:
-    while not isinstance(view, Reader):
-        view = view.datasets[0] if isinstance(view, Concat) else view.dataset
-    return view
-
-
 class ViewSource(Source):
     """The samples of a reader, a selection of them, or several joined; see `is_view`.
 
@@ -79,7 +71,9 @@ class ViewSource(Source):
 
     def __init__(self, view: Any) -> None:
         self.reader = _reopened(view)
-        first: Any = _first_reader(self.reader)
+        first: Any = self.reader
+        while isinstance(first, Concat | Selection):
+            first = first.datasets[0] if isinstance(first, Concat) else first.dataset
         self.sample_type = first.manifest.sample_type
         self.fields = {f.name: _neutral(f) for f in self.reader.fields}
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
-from datasets.sources.source import Source
+from datasets.sources.source import Source, digest_of
 from datasets.sources.tfrecord_example import Example, FeatureStats, Values, parse_example
 from datasets.sources.tfrecord_files import RecordSet, TfdsFeature, find_record_set
 from datasets.sources.tfrecord_frames import RecordFile, open_records
@@ -51,9 +50,8 @@ class _Column:
     """How a field is made of a feature."""
 
     feature: str
-    kind: str  # that of the field, or "strings" for a list of them
-    dtype: str | None = None
-    shape: tuple[int, ...] = ()
+    field: Field
+    shape: tuple[int, ...] = ()  # of an array; -1: any
 
 
 class TFRecordSource(Source):
@@ -108,7 +106,8 @@ class TFRecordSource(Source):
         _check_counts(self._files, found)
         chosen = _choose(features, self._stats, found)
         self._columns = {
-            name: _column(key, self._stats[key], len(self), found.features.get(key)) for name, key in chosen.items()
+            name: _column(name, key, self._stats[key], len(self), found.features.get(key))
+            for name, key in chosen.items()
         }
         self.sample_type = "tuple" if list(chosen) in (["image"], ["image", "label"]) else "dict"
         self._offset = self._label_offset(label_offset, found, classes)
@@ -123,7 +122,7 @@ class TFRecordSource(Source):
     def _label_offset(self, offset: int | None, found: RecordSet, classes: Sequence[str] | None) -> int:
         """Return what to subtract from labels: as asked, and asked for where that is not clear."""
         column = self._columns.get("label")
-        if column is None or column.kind != "int":
+        if column is None or column.field.kind != "int":
             if offset is not None or classes is not None:
                 raise ConfigError("label_offset= and classes= are for a field 'label' of whole numbers; there is none")
             return 0
@@ -141,18 +140,18 @@ class TFRecordSource(Source):
         return offset
 
     def _known_fields(self, found: RecordSet, classes: Sequence[str] | None) -> dict[str, Field]:
-        fields = {name: field for name, c in self._columns.items() if (field := _field(name, c)) is not None}
-        column = self._columns.get("label")
-        for name, other in self._columns.items():
-            described = found.features.get(other.feature)
+        # The first sample shows what kind of images there are.
+        fields = {name: column.field for name, column in self._columns.items() if column.field.kind != "image"}
+        for name, column in self._columns.items():
+            described = found.features.get(column.feature)
             names = described.names if described else None
-            if name == "label" and classes is not None and column is not None:
+            if name == "label" and classes is not None:
                 names = tuple(classes)
-            if names is None or other.kind != "int":
+            if names is None or column.field.kind != "int":
                 continue
-            high = self._stats[other.feature].high - (self._offset if name == "label" else 0)
+            high = self._stats[column.feature].high - (self._offset if name == "label" else 0)
             if high >= len(names):
-                raise InputError(f"label {high} of feature {other.feature!r} has no name: there are {len(names)}")
+                raise InputError(f"label {high} of feature {column.feature!r} has no name: there are {len(names)}")
             fields[name] = Field(name, "class_label", names=names)
         return fields
 
@@ -178,20 +177,16 @@ class TFRecordSource(Source):
 
     def content(self) -> dict[str, Any]:
         """Return the number of records, an xxh3-128 of their lengths, and how fields are made."""
-        digest = xxhash.xxh3_128()
-        for file in self._files:
-            digest.update(file.lengths.astype("<i8").tobytes())
-        features = {name: column.feature for name, column in self._columns.items()}
         return {
             "num_samples": len(self),
-            "digest": digest.hexdigest(),
-            "features": features,
+            "digest": digest_of(*(file.lengths for file in self._files)),
+            "features": {name: column.feature for name, column in self._columns.items()},
             "label_offset": self._offset,
         }
 
     def state(self) -> str:
         """Return a digest of paths, sizes and modification times."""
-        return xxhash.xxh3_128_hexdigest(repr([(file.file.path, file.file.identity) for file in self._files]).encode())
+        return digest_of(repr([(file.file.path, file.file.identity) for file in self._files]).encode())
 
 
 def _check_counts(files: Sequence[RecordFile], found: RecordSet) -> None:
@@ -218,54 +213,47 @@ def _choose(features: Mapping[str, str] | None, stats: Mapping[str, FeatureStats
     return chosen
 
 
-def _column(key: str, stats: FeatureStats, records: int, described: TfdsFeature | None) -> _Column:
+def _column(name: str, key: str, stats: FeatureStats, records: int, described: TfdsFeature | None) -> _Column:
     """Return what a feature becomes, seen from all its records."""
-    single = stats.records == records and stats.shortest == stats.longest == 1
+    fixed = stats.records == records and stats.shortest == stats.longest
+    single = fixed and stats.longest == 1
     if stats.kind is None:
         raise ConfigError(f"feature {key!r} is empty in all records: leave it out of features=")
     if stats.kind == "bytes":
-        return _bytes_column(key, stats, single, described)
+        return _Column(key, Field(name, _bytes_kind(key, stats, single, described)))
     dtype = {"int": "<i8", "float": "<f4"}[stats.kind]
+    shape: tuple[int, ...] = (stats.longest if fixed else -1,)
     if described is not None and described.kind in ("tensor", "sequence", "bboxFeature") and described.shape:
-        return _Column(key, "array", np.dtype(described.dtype or dtype).str, described.shape)
-    if single:
-        return _Column(key, stats.kind)
-    fixed = stats.records == records and stats.shortest == stats.longest
-    return _Column(key, "array", dtype, (stats.longest if fixed else -1,))
+        dtype, shape = np.dtype(described.dtype or dtype).str, described.shape
+    elif single:
+        return _Column(key, Field(name, stats.kind))
+    return _Column(key, Field(name, "array", dtype, None if -1 in shape else shape), shape)
 
 
-def _bytes_column(key: str, stats: FeatureStats, single: bool, described: TfdsFeature | None) -> _Column:
+def _bytes_kind(key: str, stats: FeatureStats, single: bool, described: TfdsFeature | None) -> str:
+    """Return the kind of field that byte strings become; lists of texts become JSON."""
     if described is not None and (described.encoding != "none" or (described.kind == "image" and not stats.images)):
         raise InputError(f"feature {key!r} is stored in a way that is not read: choose others with features=")
     if described is not None and described.kind == "image" and described.dtype not in ("uint8", "uint16"):
         raise InputError(f"feature {key!r} holds images of {described.dtype}: choose others with features=")
     if single:
-        return _Column(key, "image" if stats.images else "text" if stats.text else "bytes")
+        return "image" if stats.images else "text" if stats.text else "bytes"
     if stats.text:
-        return _Column(key, "strings")
+        return "json"
     raise InputError(f"feature {key!r} holds {stats.shortest} to {stats.longest} byte strings: choose with features=")
-
-
-def _field(name: str, column: _Column) -> Field | None:
-    """Return the field of a column, ``None`` where the first sample shows it."""
-    if column.kind == "strings":
-        return Field(name, "json")
-    if column.kind != "array":
-        return Field(name, column.kind) if column.kind != "image" else None
-    return Field(name, "array", column.dtype, None if -1 in column.shape else column.shape)
 
 
 def _value(column: _Column, example: Example) -> Any:
     values: Values = example.get(column.feature, [])
-    if column.kind == "array":
-        return np.asarray(values).astype(column.dtype).reshape(column.shape)
-    if column.kind == "strings":
+    if column.field.kind == "array":
+        return np.asarray(values).astype(column.field.dtype).reshape(column.shape)
+    if column.field.kind == "json":
         return [bytes(value).decode() for value in values]
     value = values[0]
-    if column.kind == "image":
+    if column.field.kind == "image":
         return EncodedImage(value, _file_name(example))
     if isinstance(value, bytes):
-        return value.decode() if column.kind == "text" else value
+        return value.decode() if column.field.kind == "text" else value
     return value.item()
 
 

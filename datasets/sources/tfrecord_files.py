@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets.base.errors import ConfigError, InputError
@@ -95,13 +95,9 @@ def find_record_set(path: Any, split: str | None = None) -> RecordSet:
     names = _names_of_split(where, split)
     _check_complete(where, names)
     files = tuple(os.path.join(where, name) for name in names)
-    if not _is_tfds(where):
-        return RecordSet(files)
-    return RecordSet(files, _shard_lengths(where, files), _features(where))
-
-
-def _is_tfds(folder: str) -> bool:
-    return all(os.path.isfile(os.path.join(folder, name)) for name in ("dataset_info.json", "features.json"))
+    if all(os.path.isfile(os.path.join(where, name)) for name in ("dataset_info.json", "features.json")):
+        return RecordSet(files, _shard_lengths(where, files), _features(where))
+    return RecordSet(files)
 
 
 def _split_of(name: str) -> str:
@@ -148,7 +144,7 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             values = parse_json(file.read(), shown)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{shown} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{shown} is no JSON object: copy it again")
@@ -185,16 +181,12 @@ def _walk(folder: str, node: dict[str, Any], key: str) -> list[tuple[str, TfdsFe
         return [pair for name in inner for pair in _walk(folder, inner[name], f"{key}/{name}".removeprefix("/"))]
     if "sequence" in node:
         inside = _walk(folder, node["sequence"]["feature"], key)
-        return [(name, _repeated(feature)) for name, feature in inside]
+        return [(n, replace(f, kind="sequence", shape=(-1, *f.shape), names=None)) for n, f in inside]
     kind = next(name for name in sorted(node) if name != "pythonClassName" and isinstance(node[name], dict))
     body = node[kind]
     shape = tuple(int(n) for n in body.get("shape", {}).get("dimensions", ()))
     names = _class_names(folder, key) if kind == "classLabel" else None
     return [(key, TfdsFeature(kind, body.get("dtype", ""), shape, names, body.get("encoding", "none")))]
-
-
-def _repeated(feature: TfdsFeature) -> TfdsFeature:
-    return TfdsFeature("sequence", feature.dtype, (-1, *feature.shape), None, feature.encoding)
 
 
 def _class_names(folder: str, key: str) -> tuple[str, ...] | None:

@@ -10,13 +10,12 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.errors import ConfigError, InputError, LimitError
-from datasets.sources.array_bytes import GZIP, FileBytes, InflatedBytes, ReadInto, file_bytes
+from datasets.sources.array_bytes import GZIP, Bytes, FileBytes, InflatedBytes, ReadInto, file_bytes, head_of
 
 __all__ = ["MAX_RECORD", "RecordFile", "begins_with_record", "framed", "open_records"]
 
@@ -69,7 +68,7 @@ class RecordFile:
     """
 
     file: FileBytes
-    source: Any
+    source: Bytes
     offsets: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
@@ -143,9 +142,9 @@ def open_records(path: str, look: Callable[[bytes, str], None]) -> RecordFile:
         If a checksum differs or the file is cut; the message names the record.
     """
     file = file_bytes(path)
-    head = file.head(_HEADER.size)
+    head = head_of(file, _HEADER.size)
     gzipped = head.startswith(b"\x1f\x8b\x08") and not begins_with_record(head)
-    source: FileBytes | InflatedBytes = InflatedBytes(file, GZIP) if gzipped else file
+    source: Bytes = InflatedBytes(file, GZIP) if gzipped else file
     offsets, lengths = array("q"), array("q")
     with source.opened() as read:
         for offset, data in _records(read, file):

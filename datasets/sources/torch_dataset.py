@@ -5,23 +5,19 @@ that the files' own bytes are stored (`FolderLikeSource`). Of every other
 dataset the samples are stored as it returns them (`DatasetSource`).
 """
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import Subset
 
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
-from datasets.sources.files import PackedNames, PathSource, checked_status, printable
+from datasets.sources.files import PathSource, listed_files
 from datasets.sources.source import Source
+from datasets.sources.torchvision_files import LABELLED, class_names, files_of, unwrapped
 
 __all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values"]
 
@@ -71,38 +67,6 @@ def name_values(sample: Any) -> dict[str, Any]:
     return named
 
 
-def _is_plain_subset(dataset: Any) -> bool:
-    """Tell whether a dataset is a `Subset` that hands samples on as they are."""
-    return isinstance(dataset, Subset) and type(dataset).__getitem__ is Subset.__getitem__
-
-
-def _unwrapped(dataset: Any) -> Any:
-    """Return the dataset that one or more `Subset` stand for."""
-    while _is_plain_subset(dataset):
-        dataset = dataset.dataset
-    return dataset
-
-
-def _class_names(dataset: Any) -> tuple[str, ...] | None:
-    """Return ``dataset.classes`` if it is a list of names, one or several (ImageNet) for each.
-
-    Caltech101 and Caltech256 call it ``categories``. Labels that are not those
-    numbers any more, or not the category, have no names.
-    """
-    if getattr(dataset, "target_transform", None) is not None:
-        return None
-    if getattr(dataset, "_target_types", ["category"]) != ["category"]:  # OxfordIIITPet
-        return None
-    classes = getattr(dataset, "classes", getattr(dataset, "categories", None))
-    if not isinstance(classes, (list, tuple)) or not classes:
-        return None
-    entries = [(entry,) if isinstance(entry, str) else entry for entry in classes]
-    for entry in entries:
-        if not isinstance(entry, (list, tuple)) or not all(isinstance(name, str) for name in entry):
-            return None
-    return tuple(printable(os.fsencode(", ".join(entry))) for entry in entries)
-
-
 class DatasetSource(Source):
     """Any dataset with ``__len__`` and ``__getitem__``; `name_values` names its values.
 
@@ -124,7 +88,7 @@ class DatasetSource(Source):
         self._dataset = dataset
         self._length = len(dataset)
         self.sample_type, label = self._look_at_first()
-        names = _class_names(_unwrapped(dataset)) if _is_number(label) else None
+        names = class_names(unwrapped(dataset)) if _is_number(label) else None
         if names and -1 <= int(label) < len(names):
             self.fields = {"label": Field(name="label", kind="class_label", names=names)}
 
@@ -146,144 +110,18 @@ class DatasetSource(Source):
 
     def content(self) -> dict[str, Any]:
         """Return the number of samples and the name of the dataset's class."""
-        return {"num_samples": len(self), "dataset": type(_unwrapped(self._dataset)).__name__}
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The image files of a dataset, in its order, with their class numbers."""
-
-    paths: Sequence[str | os.PathLike[str]]
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...] | None
-
-
-def _pairs(pairs: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    paths, labels = [], []
-    for path, label in pairs:
-        paths.append(path)
-        labels.append(label)
-    return paths, labels
-
-
-def _caltech101(dataset: Any) -> tuple[list[Any], list[Any]] | None:
-    if dataset.target_type != ["category"]:
-        return None
-    folders = [os.path.join(dataset.root, "101_ObjectCategories", c) for c in dataset.categories]
-    numbered = zip(dataset.y, dataset.index, strict=True)
-    return [os.path.join(folders[y], f"image_{i:04d}.jpg") for y, i in numbered], dataset.y
-
-
-def _caltech256(dataset: Any) -> tuple[list[Any], list[Any]]:
-    folders = [os.path.join(dataset.root, "256_ObjectCategories", c) for c in dataset.categories]
-    numbered = zip(dataset.y, dataset.index, strict=True)
-    return [os.path.join(folders[y], f"{y + 1:03d}_{i:04d}.jpg") for y, i in numbered], dataset.y
-
-
-def _oxford_pet(dataset: Any) -> tuple[list[Any], list[Any]] | None:
-    if dataset._target_types != ["category"]:
-        return None
-    return dataset._images, dataset._labels
-
-
-def _split_lists(dataset: Any) -> tuple[list[Any], list[Any]]:
-    return dataset._image_files, dataset._labels
-
-
-_Extract = Callable[[Any], tuple[list[Any], list[Any]] | None]
-# torchvision's classes that do nothing but open an image file, and where each keeps its list.
-_EXTRACT: dict[str, _Extract] = {
-    "Caltech101": _caltech101,
-    "Caltech256": _caltech256,
-    "DTD": _split_lists,
-    "DatasetFolder": lambda dataset: _pairs(dataset.samples),
-    "FGVCAircraft": _split_lists,
-    "Flowers102": _split_lists,
-    "Food101": _split_lists,
-    "GTSRB": lambda dataset: _pairs(dataset._samples),
-    "Imagenette": lambda dataset: _pairs(dataset._samples),
-    "OxfordIIITPet": _oxford_pet,
-    "Places365": lambda dataset: _pairs(dataset.imgs),
-    "RenderedSST2": lambda dataset: _pairs(dataset._samples),
-    "SUN397": _split_lists,
-    "StanfordCars": lambda dataset: _pairs(dataset._samples),
-}
-
-
-def _extractor(dataset: Any) -> _Extract | None:
-    """Return how to list the files of `dataset`, or None if its samples are not just files.
-
-    It is found by the very function that reads a sample, so a subclass that
-    changes it is not taken for torchvision's own.
-    """
-    torchvision = sys.modules.get("torchvision.datasets")  # not loaded: cannot be one of its own
-    if torchvision is None:
-        return None
-    changes = ("transform", "target_transform", "transforms")
-    if any(getattr(dataset, name, None) is not None for name in changes):
-        return None
-    folder = torchvision.folder
-    if getattr(dataset, "loader", folder.pil_loader) not in (
-        folder.default_loader,
-        folder.pil_loader,
-    ):
-        return None
-    read = getattr(type(dataset), "__getitem__", None)
-    for name, extract in _EXTRACT.items():
-        if read is getattr(torchvision, name).__getitem__:
-            return extract
-    return None
-
-
-def _chosen(subset: Any, length: int) -> NDArray[np.int64] | None:
-    """Return the numbers of the samples that a `Subset` keeps, if they are plain numbers."""
-    chosen = np.asarray(subset.indices)
-    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-        return None
-    chosen = np.where(chosen < 0, chosen + length, chosen).astype(np.int64)
-    return chosen if ((chosen >= 0) & (chosen < length)).all() else None
-
-
-def _find_files(dataset: Any) -> _Files | None:
-    """Return the image files that a dataset reads, or None if it does more than that."""
-    if _is_plain_subset(dataset):
-        inner = _find_files(dataset.dataset)
-        chosen = None if inner is None else _chosen(dataset, len(inner.paths))
-        if inner is None or chosen is None or len(chosen) != len(dataset):
-            return None
-        paths = [inner.paths[i] for i in chosen.tolist()]
-        return _Files(paths, inner.labels[chosen], inner.classes)
-    extract = _extractor(dataset)
-    found = extract(dataset) if extract else None
-    if found is None or not len(dataset) == len(found[0]) == len(found[1]):
-        return None
-    labels = np.asarray(found[1])
-    if labels.size and labels.dtype.kind not in "iu":
-        return None
-    names = _class_names(dataset)
-    fits = not labels.size or (names and labels.min() >= -1 and labels.max() < len(names))
-    return _Files(found[0], labels.astype(np.int64), names if fits else None)
+        return {"num_samples": len(self), "dataset": type(unwrapped(self._dataset)).__name__}
 
 
 def is_folder_like(dataset: Any) -> bool:
     """Tell whether `FolderLikeSource` takes this dataset."""
-    return _find_files(dataset) is not None
-
-
-def _relative(paths: Iterable[bytes], root: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the folder that all paths lie in, `root` if it is one, and the rest of each."""
-    prefix = os.path.join(root, b"")
-    paths = list(paths)
-    if paths and not all(path.startswith(prefix) for path in paths):
-        paths = [os.path.normpath(path) for path in paths]
-        prefix = os.path.join(os.path.commonpath([os.path.dirname(p) for p in paths]), b"")
-    return prefix, [path[len(prefix) :] for path in paths]
+    return files_of(dataset, LABELLED) is not None
 
 
 class FolderLikeSource(PathSource):
     """A dataset of torchvision that only opens image files: their bytes, untouched.
 
-    That is `ImageFolder` and its kind (`_EXTRACT` lists them) without a
+    That is `ImageFolder` and its kind (`torchvision_files` lists them) without a
     transform, with torchvision's own loader and ``__getitem__``, and a `Subset`
     of one. The dataset's own list counts, also where a user has changed it.
 
@@ -299,22 +137,16 @@ class FolderLikeSource(PathSource):
     """
 
     def __init__(self, dataset: Any) -> None:
-        files = _find_files(dataset)
-        if files is None:
+        columns = files_of(dataset, LABELLED)
+        if columns is None:
             raise InputError(
                 f"{type(dataset).__name__} does more than open image files: give it to "
                 "DatasetSource, or leave out its transform and loader"
             )
-        own = _unwrapped(dataset)
-        here = os.getcwdb()
-        paths = [os.path.join(here, os.fsencode(path)) for path in files.paths]
-        root, names = _relative(paths, os.path.join(here, os.fsencode(own.root).rstrip(b"/")))
-        sizes, mtimes = np.empty((2, len(paths)), np.int64)
-        for index, path in enumerate(paths):
-            status = checked_status(path)
-            sizes[index], mtimes[index] = status.st_size, status.st_mtime_ns
+        (_, paths), (label, numbers) = columns
+        own = unwrapped(dataset)
         self._dataset_name = type(own).__name__
-        super().__init__(root, PackedNames(names), sizes, mtimes, labels=files.labels, classes=files.classes)
+        super().__init__(*listed_files(paths, own.root), labels=numbers, classes=label.names)
 
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, a digest of the files, the dataset's class."""

@@ -5,21 +5,22 @@ header asks for: a forged one can neither make it read gigabytes nor go round
 in circles. Nothing is extracted, and links are not followed.
 """
 
+import io
 import re
 import tarfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.adopt import Found
+from datasets.base.adopt_values import each_value
 from datasets.base.errors import InputError, UnsafeDataError
 from datasets.base.fields import Field
 from datasets.base.index import Ranges
-from datasets.base.storage import mapped
 from datasets.tar.tar_suffixes import fields_of
 
 __all__ = ["adopt_tar"]
@@ -32,31 +33,18 @@ _MAX_DIGITS = 20
 _MAX_SUFFIXES = 64
 
 
-class _Member(NamedTuple):
-    key: str
-    suffix: str
-    offset: int
-    length: int
-
-
-class _Headers:
+class _Headers(io.FileIO):
     """A file of which only small pieces are read, and nothing before its beginning."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _MAX_HEADER:
             raise UnsafeDataError(f"the header before byte {self.tell()} asks for {size} bytes of text: it is forged")
-        return self._file.read(size)
+        return super().read(size)
 
-    def seek(self, position: int) -> int:
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
         if position < 0:
             raise UnsafeDataError(f"the header before byte {self.tell()} leads to byte {position}: it is forged")
-        return self._file.seek(position)
-
-    def tell(self) -> int:
-        return self._file.tell()
+        return super().seek(position, whence)
 
 
 def adopt_tar(path: Path) -> Found:
@@ -73,12 +61,11 @@ def adopt_tar(path: Path) -> Found:
     UnsafeDataError
         If a header is forged.
     """
-    left_out: dict[str, int] = {}
+    left_out = Counter[str]()
     columns, count = _columns(path, left_out)
     fields, ranges, scalars = [], {}, {}
-    for name, (kind, suffixes) in fields_of(
-        {s: column[:, 0] for s, column in columns.items()}, count, left_out
-    ).items():
+    samples_with = {suffix: column[:, 0] for suffix, column in columns.items()}
+    for name, (kind, suffixes) in fields_of(samples_with, count, left_out).items():
         column = np.concatenate([columns[suffix] for suffix in suffixes])
         column = column[np.argsort(column[:, 0], kind="stable")]
         found = Ranges(path, column[:, 1].copy(), column[:, 2].copy())
@@ -92,47 +79,45 @@ def adopt_tar(path: Path) -> Found:
     return Found(count, tuple(fields), ranges, scalars, (path,), left_out)
 
 
-def _columns(path: Path, left_out: dict[str, int]) -> tuple[dict[str, NDArray[np.int64]], int]:
+def _columns(path: Path, left_out: Counter[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
     """Return (number of the sample, offset, length) of all members with a suffix, and the number of samples."""
     columns: dict[str, array[int]] = {}
     sample, key = -1, None
-    for member in _members(path, left_out):
-        if member.key != key:
-            sample, key = sample + 1, member.key
-        column = columns.setdefault(member.suffix, array("q"))
+    for member, suffix, offset, length in _members(path, left_out):
+        if member != key:
+            sample, key = sample + 1, member
+        column = columns.setdefault(suffix, array("q"))
         if column and column[-3] == sample:
-            raise InputError(f"{path}: sample {key!r:.200} has two members .{member.suffix:.80}: pack it anew")
+            raise InputError(f"{path}: sample {key!r:.200} has two members .{suffix:.80}: pack it anew")
         if len(columns) > _MAX_SUFFIXES:
             raise InputError(f"{path}: more than {_MAX_SUFFIXES} kinds of members: these are no samples, convert them")
-        column.extend((sample, member.offset, member.length))
+        column.extend((sample, offset, length))
     return {s: np.array(column, np.int64).reshape(-1, 3) for s, column in columns.items()}, sample + 1
 
 
-def _members(path: Path, left_out: dict[str, int]) -> Iterator[_Member]:
-    """Yield the members that belong to samples."""
+def _members(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, str, int, int]]:
+    """Yield key, suffix, offset and length of the members that belong to samples."""
     for entry in _entries(path):
+        found = _MEMBER.fullmatch(entry.name)
         if entry.isdir():
             continue
         if not entry.isreg():
-            left_out["not a regular file"] = left_out.get("not a regular file", 0) + 1
-            continue
-        found = _MEMBER.fullmatch(entry.name)
-        if entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
+            left_out["not a regular file"] += 1
+        elif entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
             raise InputError(f"{path}: member {entry.name!r:.200} is sparse: its bytes do not lie there, convert it")
-        if found is None or _SPECIAL.match(entry.name):
-            left_out["no key and suffix in its name"] = left_out.get("no key and suffix in its name", 0) + 1
-            continue
-        yield _Member(found[1], found[2].lower(), entry.offset_data, entry.size)
+        elif found is None or _SPECIAL.match(entry.name):
+            left_out["no key and suffix in its name"] += 1
+        else:
+            yield found[1], found[2].lower(), entry.offset_data, entry.size
 
 
 def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
     """Yield all members, and see that nothing but zeros comes after them."""
-    with path.open("rb") as file:
+    with _Headers(path) as file:
         if file.read(2) == b"\x1f\x8b":
             raise InputError(f"{path} is compressed, so no member lies in it as it is: unpack it with gunzip")
         file.seek(0)
-        source: Any = _Headers(file)
-        with tarfile.open(fileobj=source, mode="r:") as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             end = 0
             while (entry := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it keeps them all, typeshed does not know
@@ -153,11 +138,7 @@ def _numbers(ranges: Ranges) -> NDArray[np.int64] | None:
     """Return the values as whole numbers, if all are."""
     if ranges.lengths.max(initial=0) > _MAX_DIGITS:
         return None
-    numbers = np.empty(len(ranges.offsets), np.int64)
     try:
-        with mapped(ranges.path) as data:
-            for row, (offset, length) in enumerate(zip(ranges.offsets, ranges.lengths, strict=True)):
-                numbers[row] = int(bytes(data[offset : offset + length]))
+        return np.fromiter(map(int, each_value(ranges)), np.int64, len(ranges.offsets))
     except (ValueError, OverflowError):
         return None
-    return numbers

@@ -1,14 +1,12 @@
 """What the suffixes of tar members say: ``.jpg`` is an image, ``.cls`` a label, ``.seg.png`` a mask."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base.adopt_values import field_name
+from datasets.base.adopt_values import field_name, image_kind
 from datasets.base.errors import InputError
-from datasets.base.values import MASK_NAMES
 
 __all__ = ["fields_of"]
 
@@ -22,13 +20,6 @@ _KINDS = {
 }
 _KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 _NAMES = {"image": "image", "class_label": "label"}
-
-
-class _Slot(NamedTuple):
-    """What members of some suffixes have in common: ``.jpg`` and ``.png`` are both the image."""
-
-    name: str
-    kind: str
 
 
 def fields_of(
@@ -50,33 +41,33 @@ def fields_of(
     InputError
         If there is nothing that every sample has.
     """
-    slots: dict[_Slot, list[str]] = {}
+    slots: dict[tuple[str, str], list[str]] = {}  # name and kind: .jpg and .png are both the image
     for suffix in rows:
         slots.setdefault(_slot(suffix), []).append(suffix)
     for slot, suffixes in list(slots.items()):
         together = np.concatenate([rows[suffix] for suffix in suffixes])
         if len(np.unique(together)) < len(together):  # a sample has both, so they are different things
             del slots[slot]
-            slots |= {_Slot(suffix, slot.kind): [suffix] for suffix in suffixes}
-    names = [slot.name for slot in slots]
+            slots |= {(suffix, slot[1]): [suffix] for suffix in suffixes}
+    names = [name for name, _ in slots]
     fields: dict[str, tuple[str, Sequence[str]]] = {}
-    for slot, suffixes in slots.items():
+    for (name, kind), suffixes in slots.items():
         have = sum(len(rows[suffix]) for suffix in suffixes)
         if have < count:
             left_out[f"member .{suffixes[0]:.80}: not in every sample"] = have
             continue
-        fields[field_name(slot.name if names.count(slot.name) == 1 else suffixes[0], fields)] = slot.kind, suffixes
+        fields[field_name(name if names.count(name) == 1 else suffixes[0], fields)] = kind, suffixes
     if count and not fields:
         counts = ", ".join(f".{suffix:.80} in {len(found):,}" for suffix, found in list(rows.items())[:5])
         raise InputError(f"nothing is in every one of the {count:,} samples: {counts}; convert them, or pack them anew")
     return fields
 
 
-def _slot(suffix: str) -> _Slot:
+def _slot(suffix: str) -> tuple[str, str]:
+    """Return the name and the kind of what members of a suffix hold."""
     prefix, _, last = suffix.rpartition(".")
     kind = _KIND_OF.get(last, "bytes")
     if kind == "bytes":
-        return _Slot(suffix, kind)
+        return suffix, kind
     name = prefix or _NAMES.get(kind, last)
-    is_mask = kind == "image" and (name in MASK_NAMES or name.endswith("_mask"))
-    return _Slot(name, "mask" if is_mask else kind)
+    return name, image_kind(name) if kind == "image" else kind

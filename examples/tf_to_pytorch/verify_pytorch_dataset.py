@@ -114,9 +114,7 @@ def check_training(data: ArrayDataset) -> str:
     images, labels = next(iter(loader))
     classes = max(2, data.config["num_classes"] or 2)
     convolution = nn.Conv2d(images.shape[1], 8, 3, padding=1)
-    model = nn.Sequential(
-        convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, classes)
-    )
+    model = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, classes))
     inputs = images.float() / (255 if data.images.dtype == np.uint8 else 1)
     output = model(inputs)
     loss = nn.functional.cross_entropy(output, labels.clamp(min=0))
