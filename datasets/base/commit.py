@@ -47,6 +47,7 @@ __all__ = [
     "publish_shard",
     "split_lock",
     "storage_errors",
+    "sync_file",
     "sync_files",
     "sync_folder",
     "take_lock",
@@ -150,11 +151,16 @@ def make_folders(paths: SplitPaths) -> None:
                 sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def sync_files(folder: Path) -> None:
     """Make the contents of a folder's files durable."""
     for path in sorted(folder.iterdir()):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
 
 
 def write_file(path: Path, write: Callable[[Any], None]) -> StoredFile:
