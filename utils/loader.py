@@ -20,8 +20,9 @@ from torch.utils.data import IterableDataset, Sampler
 from datasets.base.errors import ConfigError
 from datasets.base.options import check_whole
 from utils.columns import Part
-from utils.crew import Crew
+from utils.crew import Crew, Tasks
 from utils.order import Order
+from utils.ring import Ring
 from utils.work import Work, choose_work, on_tensors
 
 __all__ = ["ThreadedLoader"]
@@ -161,12 +162,12 @@ class _Batch:
         self._made, self._lock = threading.Lock(), threading.Lock()  # a lock is far quicker than an Event
         self._made.acquire()
 
-    def begin(self, crew: Crew) -> None:
+    def begin(self, tasks: Tasks) -> None:
         """Take memory, and have the parts made."""
         self.begun = True
         self.store = self.work.begin(len(self.indices))
         for part in self.parts:
-            crew.add(partial(self.run, part))
+            tasks.add(partial(self.run, part))
 
     def run(self, part: Part) -> None:
         """Make one part, and with the last one the batch; errors are kept for who takes it."""
@@ -190,13 +191,66 @@ class _Batch:
         self.store = None
         self._made.release()
 
-    def take(self, crew: Crew | None) -> Any:
-        """Wait for the batch and return it, or raise what went wrong; meanwhile lend a hand to a crew."""
-        while not self._made.acquire(blocking=crew is None or not crew.help()):
+    def take(self, tasks: Tasks | None) -> Any:
+        """Wait for the batch and return it, or raise what went wrong; meanwhile lend a hand with some tasks."""
+        while not self._made.acquire(blocking=tasks is None or not tasks.help()):
             pass
         if self.error is not None:
             raise self.error
         return self.result
+
+
+class _Flight:
+    """The batches of an iterator that are planned or in the making, in their order.
+
+    Tasks refer to it and not to the iterator, which ends the threads when it is garbage.
+
+    Parameters
+    ----------
+    tasks : Tasks
+    rings : sequence of Ring
+        A batch begins when each has a buffer to spare; if there are none, at once.
+    """
+
+    def __init__(self, tasks: Tasks, rings: Sequence[Ring]) -> None:
+        self.tasks, self.rings = tasks, rings
+        self.batches: deque[_Batch] = deque()
+        self._lock = threading.Lock()
+        come_back = weakref.WeakMethod(self._wake)
+        for ring in rings:
+            ring.on_return = lambda: (wake := come_back()) and wake()
+
+    def add(self, batch: _Batch) -> None:
+        """Plan a batch."""
+        with self._lock:
+            self.batches.append(batch)
+
+    def take(self) -> Any:
+        """Return the first batch when it is made, or raise what went wrong."""
+        self.begin(needed=True)
+        made = self.batches[0].take(self.tasks if self.rings else None)
+        with self._lock:
+            self.batches.popleft()
+        return made
+
+    def begin(self, needed: bool = False) -> None:
+        """Have batches made, as far as there is memory; the first one at any rate, if it is needed now."""
+        with self._lock:
+            for batch in self.batches:
+                if not batch.begun:
+                    if not (needed and batch is self.batches[0]) and not all(r.spare() for r in self.rings):
+                        return
+                    batch.begin(self.tasks)
+
+    def clear(self) -> None:
+        """Forget all batches."""
+        with self._lock:
+            self.batches.clear()
+
+    def _wake(self) -> None:
+        """Have a thread begin the next batch, in memory that has just come back."""
+        if self.batches and not self.tasks.direct:
+            self.tasks.add(self.begin)
 
 
 class _Batches:
@@ -221,12 +275,7 @@ class _Batches:
             self.taken += 1
         self._crew = Crew(loader.num_threads)
         self._threads, self._ahead = loader.num_threads, loader.prefetch
-        self._rings = loader._rings
-        self._flying: deque[_Batch] = deque()
-        self._lock = threading.Lock()
-        come_back = weakref.WeakMethod(self._wake)
-        for ring in self._rings:
-            ring.on_return = lambda: (wake := come_back()) and wake()
+        self._flight = _Flight(self._crew.tasks, loader._rings)
 
     def _indices_of(self, count: int) -> Iterator[list[Any]]:
         return (indices for _, indices in zip(range(count), self._indices, strict=False))
@@ -241,12 +290,8 @@ class _Batches:
             raise StopIteration
         try:
             self._plan()
-            if self._flying:
-                self._begin(needed=True)
-                made = self._flying[0].take(self._crew if self._rings else None)
-                with self._lock:
-                    self._flying.popleft()
-                batch = self._moved(made)
+            if self._flight.batches:
+                batch = self._moved(self._flight.take())
                 self.taken += 1
                 return batch
         except BaseException:
@@ -258,38 +303,23 @@ class _Batches:
     def close(self) -> None:
         """End the threads; no batch comes after that."""
         self.done = True
-        self._flying.clear()
+        self._flight.clear()
         self._crew.close()
 
     def _plan(self) -> None:
         """Say what the next batches are, as many as are wanted."""
-        while len(self._flying) < self._wanted():
+        while len(self._flight.batches) < self._wanted():
             indices = next(self._indices, None)
             if indices is None:
                 return
-            batch = _Batch(self._work, indices, self._parts(indices))
-            with self._lock:
-                self._flying.append(batch)
+            self._flight.add(_Batch(self._work, indices, self._parts(indices)))
             self._position += len(indices)
-
-    def _begin(self, needed: bool = False) -> None:
-        """Have batches made, as far as there is memory; the first one at any rate, if it is needed now."""
-        with self._lock:
-            for batch in self._flying:
-                if not batch.begun:
-                    if not (needed and batch is self._flying[0]) and not all(r.spare() for r in self._rings):
-                        return
-                    batch.begin(self._crew)
-
-    def _wake(self) -> None:
-        """Have a worker begin the next batch, in memory that has just come back."""
-        if self._threads and not self.done:
-            self._crew.add(self._begin)
 
     def _wanted(self) -> int:
         if not self._threads:
             return 1
-        parts = -(-len(self._flying[0].indices) // self._work.part_size) if self._flying else 1
+        flying = self._flight.batches
+        parts = -(-len(flying[0].indices) // self._work.part_size) if flying else 1
         return self._ahead + -(-self._threads // parts)
 
     def _parts(self, indices: list[Any]) -> list[Part]:
@@ -297,7 +327,7 @@ class _Batches:
         if samples.dtype.kind not in "iu":
             samples = np.zeros(len(indices), np.int64)  # names, which only some data sets take
         size = self._work.part_size
-        if self._rings:  # one batch at a time: a part for each thread
+        if self._flight.rings:  # one batch at a time: a part for each thread
             size = max(size, -(-len(indices) // max(self._threads, 1)))
         cuts = [*range(0, len(indices), size), len(indices)]
         return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
