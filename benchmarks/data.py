@@ -35,7 +35,7 @@ class Sizes:
     """Numbers of images per setting."""
 
     jpegs: int = 384
-    many: int = 2048
+    many: int = 4096
     raw224: int = 2048
     raw256: int = 512
 

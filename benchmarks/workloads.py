@@ -89,9 +89,15 @@ def _per_threads() -> list[Goal]:
     for n in (1, 2):
         read = f"read-raw224-{n}"
         goals += [
-            Goal("memmap", read, _LIMIT_READ, 0.8 if n == 1 else 1.1),
-            Goal("memmap", read, ("FFCV",), 1.5),
-            Goal("memmap", read, _BEHIND, 5.0),
+            goal
+            for name in ("memmap", "memmap, mmap=True")
+            for goal in (
+                Goal(name, read, _LIMIT_READ, 0.8 if n == 1 else 1.1),
+                Goal(name, read, ("FFCV",), 1.5),
+                Goal(name, read, _BEHIND, 5.0),
+            )
+        ]
+        goals += [
             Goal("hdf5", read, ("memmap",), 0.95),
             Goal("memmap", f"train-raw256-{n}", ("FFCV",), 1.15),
             Goal("tar", f"train-jpeg256-{n}", ("FFCV",), 1.15),

@@ -290,14 +290,6 @@ def content(memory):
     return np.asarray(memory).tobytes()
 
 
-@pytest.mark.parametrize("num_threads", [0, 1, 2])
-def test_raw_batches_need_two_buffers(raw, num_threads):
-    """The one in use and the one in the making; more of them fall out of the processor's cache."""
-    loader = ThreadedLoader(raw, 2, num_threads=num_threads)
-    addresses = {images.data_ptr() for _ in range(3) for images, _ in loader}
-    assert len(addresses) == 2
-
-
 def test_batches_that_are_dropped_in_a_reference_cycle_come_back(raw):
     """Their memory returns from within the garbage collector, in any thread and at any place."""
     for num_threads in (0, 2):

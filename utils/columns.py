@@ -140,9 +140,13 @@ class ListColumn(Column):
     def fill(self, store: list[Any], part: Part, values: Any, tools: Tools) -> None:
         """Restore each value."""
         tools.keep_up(self.field.name, values)
-        for row, value in enumerate(values):
-            with naming(part.samples[row], self.where):
+        row = 0
+        try:
+            for row, value in enumerate(values):
                 store[part.start + row] = self._restored(value)
+        except Exception:
+            with naming(part.samples[row], self.where):
+                raise
 
     def _restored(self, value: memoryview) -> Any:
         if self.field.kind == "image" and self.output in ("numpy", "tensor") and self.decoder in ("auto", "fast"):

@@ -9,71 +9,43 @@ from typing import Any
 
 import torch
 
-__all__ = ["Crew", "Tasks"]
+__all__ = ["Crew"]
 
 Task = Callable[[], None]
 
 _STARTING = threading.Lock()
 
 
-class Tasks:
-    """Tasks that wait for a thread, in the order of `add`.
-
-    Parameters
-    ----------
-    direct : bool
-        Whether there are no threads, and `add` runs each task at once.
-    """
-
-    def __init__(self, direct: bool) -> None:
-        self.waiting: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self.direct = direct
-
-    def add(self, task: Task) -> None:
-        """Have a task run; it must not raise."""
-        if self.direct:
-            task()
-        else:
-            self.waiting.put(task)
-
-    def help(self) -> bool:
-        """Run one waiting task in the caller's thread; say whether there was one."""
-        try:
-            task = self.waiting.get_nowait()
-        except queue.Empty:
-            return False
-        if task is not None:
-            task()
-        return True
-
-
 class Crew:
-    """Threads that run tasks.
+    """Threads that run tasks in the order of `add`.
 
     They end when `close` is called, when the crew is garbage, and at the exit of the
-    interpreter. They hold no reference to the crew, only to its tasks.
+    interpreter. They hold no reference to the crew, only to its queue.
 
     Parameters
     ----------
     count : int
-        Number of threads.
-
-    Attributes
-    ----------
-    tasks : Tasks
+        Number of threads; with 0, `add` runs each task at once.
     """
 
     def __init__(self, count: int) -> None:
-        self.tasks = Tasks(direct=not count)
-        stop, ready = threading.Event(), threading.Semaphore(0)
-        waiting = self.tasks.waiting
-        threads = [
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        ready = threading.Semaphore(0)
+        self._threads = [
             # Daemons, so that the interpreter ends them by `close` and does not wait before.
-            threading.Thread(target=_work, args=(waiting, stop, ready), name=f"loader-{i}", daemon=True)
+            threading.Thread(target=_work, args=(self._tasks, self._stop, ready), name=f"loader-{i}", daemon=True)
             for i in range(count)
         ]
-        self.close = weakref.finalize(self, _end, os.getpid(), waiting, stop, threads)
-        _start(threads, ready)
+        self.close = weakref.finalize(self, _end, os.getpid(), self._tasks, self._stop, self._threads)
+        _start(self._threads, ready)
+
+    def add(self, task: Task) -> None:
+        """Have a task run; it must not raise."""
+        if self._threads:
+            self._tasks.put(task)
+        else:
+            task()
 
 
 def _start(threads: list[threading.Thread], ready: threading.Semaphore) -> None:

@@ -6,7 +6,6 @@ batches need not be moved between processes, which costs ten times the reading o
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,9 +19,8 @@ from torch.utils.data import IterableDataset, Sampler
 from datasets.base.errors import ConfigError
 from datasets.base.options import check_whole
 from utils.columns import Part
-from utils.crew import Crew, Tasks
+from utils.crew import Crew
 from utils.order import Order
-from utils.ring import Ring
 from utils.work import Work, choose_work, on_tensors
 
 __all__ = ["ThreadedLoader"]
@@ -54,7 +52,7 @@ class ThreadedLoader:
         at most 8.
     prefetch : int, optional
         Batches to have ready or in the making beyond the current one. By default 2, and 1
-        where nothing is decoded: then more of them only fall out of the processor's cache.
+        without a transform: more of such large ones only fall out of the processor's cache.
     pin_memory : bool, optional
         Whether batches lie in page-locked memory. By default: if there is a GPU.
     generator : torch.Generator, optional
@@ -107,7 +105,6 @@ class ThreadedLoader:
         self.seed = _drawn(generator) if seed is None else seed
         self._order = Order(len(dataset), batch_size, shuffle, sampler, batch_sampler, drop_last, self.seed)
         self._work = choose_work(dataset, transform, collate_fn, self.pin_memory)
-        self._rings = self._work.rings if prefetch is None else ()
         self.prefetch = check_whole("prefetch", self._work.ahead if prefetch is None else prefetch, 1)
         self._epoch, self._skip = 0, 0
         self._running: _Batches | None = None
@@ -154,20 +151,12 @@ class _Batch:
     """A batch in the making."""
 
     def __init__(self, work: Work, indices: list[Any], parts: list[Part]) -> None:
-        self.work, self.indices, self.parts, self.missing = work, indices, parts, len(parts)
-        self.store: Any = None
-        self.begun = False
+        self.work, self.indices, self.missing = work, indices, len(parts)
+        self.store = work.begin(len(indices))
         self.result: Any = None
         self.error: BaseException | None = None
-        self._made, self._lock = threading.Lock(), threading.Lock()  # a lock is far quicker than an Event
-        self._made.acquire()
-
-    def begin(self, tasks: Tasks) -> None:
-        """Take memory, and have the parts made."""
-        self.begun = True
-        self.store = self.work.begin(len(self.indices))
-        for part in self.parts:
-            tasks.add(partial(self.run, part))
+        self._lock, self._unmade = threading.Lock(), threading.Lock()  # a lock is far quicker than an Event
+        self._unmade.acquire()
 
     def run(self, part: Part) -> None:
         """Make one part, and with the last one the batch; errors are kept for who takes it."""
@@ -189,68 +178,15 @@ class _Batch:
         except BaseException as error:  # noqa: BLE001  # raised again by `take`
             self.error = error
         self.store = None
-        self._made.release()
+        self._unmade.release()
 
-    def take(self, tasks: Tasks | None) -> Any:
-        """Wait for the batch and return it, or raise what went wrong; meanwhile lend a hand with some tasks."""
-        while not self._made.acquire(blocking=tasks is None or not tasks.help()):
+    def take(self) -> Any:
+        """Wait for the batch and return it, or raise what went wrong."""
+        with self._unmade:
             pass
         if self.error is not None:
             raise self.error
         return self.result
-
-
-class _Flight:
-    """The batches of an iterator that are planned or in the making, in their order.
-
-    Tasks refer to it and not to the iterator, which ends the threads when it is garbage.
-
-    Parameters
-    ----------
-    tasks : Tasks
-    rings : sequence of Ring
-        A batch begins when each has a buffer to spare; if there are none, at once.
-    """
-
-    def __init__(self, tasks: Tasks, rings: Sequence[Ring]) -> None:
-        self.tasks, self.rings = tasks, rings
-        self.batches: deque[_Batch] = deque()
-        self._lock = threading.Lock()
-        come_back = weakref.WeakMethod(self._wake)
-        for ring in rings:
-            ring.on_return = lambda: (wake := come_back()) and wake()
-
-    def add(self, batch: _Batch) -> None:
-        """Plan a batch."""
-        with self._lock:
-            self.batches.append(batch)
-
-    def take(self) -> Any:
-        """Return the first batch when it is made, or raise what went wrong."""
-        self.begin(needed=True)
-        made = self.batches[0].take(self.tasks if self.rings else None)
-        with self._lock:
-            self.batches.popleft()
-        return made
-
-    def begin(self, needed: bool = False) -> None:
-        """Have batches made, as far as there is memory; the first one at any rate, if it is needed now."""
-        with self._lock:
-            for batch in self.batches:
-                if not batch.begun:
-                    if not (needed and batch is self.batches[0]) and not all(r.spare() for r in self.rings):
-                        return
-                    batch.begin(self.tasks)
-
-    def clear(self) -> None:
-        """Forget all batches."""
-        with self._lock:
-            self.batches.clear()
-
-    def _wake(self) -> None:
-        """Have a thread begin the next batch, in memory that has just come back."""
-        if self.batches and not self.tasks.direct:
-            self.tasks.add(self.begin)
 
 
 class _Batches:
@@ -275,7 +211,7 @@ class _Batches:
             self.taken += 1
         self._crew = Crew(loader.num_threads)
         self._threads, self._ahead = loader.num_threads, loader.prefetch
-        self._flight = _Flight(self._crew.tasks, loader._rings)
+        self._flying: deque[_Batch] = deque()
 
     def _indices_of(self, count: int) -> Iterator[list[Any]]:
         return (indices for _, indices in zip(range(count), self._indices, strict=False))
@@ -289,9 +225,9 @@ class _Batches:
         if self.done:
             raise StopIteration
         try:
-            self._plan()
-            if self._flight.batches:
-                batch = self._moved(self._flight.take())
+            self._fly()
+            if self._flying:
+                batch = self._moved(self._flying.popleft().take())
                 self.taken += 1
                 return batch
         except BaseException:
@@ -303,33 +239,33 @@ class _Batches:
     def close(self) -> None:
         """End the threads; no batch comes after that."""
         self.done = True
-        self._flight.clear()
+        self._flying.clear()
         self._crew.close()
 
-    def _plan(self) -> None:
-        """Say what the next batches are, as many as are wanted."""
-        while len(self._flight.batches) < self._wanted():
+    def _fly(self) -> None:
+        """Have as many batches in the making as are wanted."""
+        while len(self._flying) < self._wanted():
             indices = next(self._indices, None)
             if indices is None:
                 return
-            self._flight.add(_Batch(self._work, indices, self._parts(indices)))
+            parts = self._parts(indices)
+            batch = _Batch(self._work, indices, parts)
+            self._flying.append(batch)
             self._position += len(indices)
+            for part in parts:
+                self._crew.add(partial(batch.run, part))
 
     def _wanted(self) -> int:
         if not self._threads:
             return 1
-        flying = self._flight.batches
-        parts = -(-len(flying[0].indices) // self._work.part_size) if flying else 1
+        parts = -(-len(self._flying[0].indices) // self._work.part_size) if self._flying else 1
         return self._ahead + -(-self._threads // parts)
 
     def _parts(self, indices: list[Any]) -> list[Part]:
         samples = np.asarray(indices)
         if samples.dtype.kind not in "iu":
             samples = np.zeros(len(indices), np.int64)  # names, which only some data sets take
-        size = self._work.part_size
-        if self._flight.rings:  # one batch at a time: a part for each thread
-            size = max(size, -(-len(indices) // max(self._threads, 1)))
-        cuts = [*range(0, len(indices), size), len(indices)]
+        cuts = [*range(0, len(indices), self._work.part_size), len(indices)]
         return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
 
     def _moved(self, batch: Any) -> Any:

@@ -56,22 +56,12 @@ class Ring:
     dtype : torch.dtype
     pin : bool
         Whether the memory is page-locked, for transfers to a GPU.
-
-    Attributes
-    ----------
-    on_return : callable, optional
-        Called when a buffer comes back, in any thread and between any two steps of it; may take no lock.
     """
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, pin: bool = False) -> None:
         self.shape, self.dtype, self.pin = tuple(shape), dtype, pin
-        self.on_return: Callable[[], None] | None = None
-        self._rows = self._made = 0
+        self._rows = 0
         self._free: deque[Slot] = deque()
-
-    def spare(self) -> bool:
-        """Whether a buffer can be had without a third one: more of them do not stay in the processor's cache."""
-        return self.pin or bool(self._free) or self._made < 2
 
     def take(self, count: int) -> Slot:
         """Return a free buffer of at least `count` rows, a new one if there is none."""
@@ -83,14 +73,7 @@ class Ring:
                 break  # another thread was faster
             if len(slot.tensor) >= count:
                 return slot
-        self._made += 1
-        return Slot((self._rows, *self.shape), self.dtype, None if self.pin else self._take_back)
-
-    def _take_back(self, slot: Slot) -> None:
-        # Called whenever the last reference goes, so in any thread and at any place: it takes no lock.
-        self._free.append(slot)
-        if self.on_return is not None:
-            self.on_return()
+        return Slot((self._rows, *self.shape), self.dtype, None if self.pin else self._free.append)
 
 
 class Pool:

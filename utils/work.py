@@ -42,13 +42,10 @@ class Work(ABC):
         Samples that one thread takes at a time.
     ahead : int
         Batches that are well made ahead of the one in use.
-    rings : sequence of Ring
-        Where batches begin once a buffer has come back; empty: at once.
     """
 
     part_size: int = 16
     ahead: int = 2
-    rings: Sequence[Ring] = ()
 
     @abstractmethod
     def begin(self, count: int) -> Any:
@@ -100,10 +97,11 @@ class ReaderWork(Work):
             else _plain_column(f, where, reader, pin)
             for f in reader.fields
         ]
+        if transform is None:
+            # Batches of whole images are large: the fewer there are at a time, the more stays in the cache.
+            self.part_size, self.ahead = 8, 1
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
-            # Nothing to compute: memory is the limit, so the fewer buffers the better.
-            self.ahead = 1
-            self.rings = [c.ring for c in self.columns if isinstance(c, FixedColumn)]
+            self.part_size = 256  # nothing to compute: the fewer calls the better
 
     def begin(self, count: int) -> list[Any]:
         """Return one store per column."""

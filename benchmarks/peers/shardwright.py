@@ -44,7 +44,7 @@ def convert(name: str) -> Callable[[Job, Any], None]:
         workers = job.threads if job.work == "convert-fixed" else job.workers
         options: dict[str, Any] = {"images_per_file": SHARD, "num_workers": workers, "progress": False}
         if job.work.startswith("convert"):
-            options["images_per_file"] = 1024
+            options["images_per_file"] = 512
         if name in FIXED:
             side = int(job.setting[3:]) if job.setting.startswith("raw") else 224
             source: Any = Pixels(job) if job.setting.startswith("raw") else job.folder
@@ -80,6 +80,8 @@ def _of_fixed() -> Iterator[Contender]:
     for name in FIXED:
         yield stored(name, name, "read", ("raw224",), _loader())
         yield stored(name, name, "train", ("raw256",), _loader())
+    yield stored("memmap, mmap=True", "memmap", "read", ("raw224",), _loader(mmap=True))
+    yield stored("hdf5, mmap=True", "hdf5", "read", ("raw224",), _loader(mmap=True))
     yield stored("memmap, hashes checked", "memmap", "read", ("raw224",), _loader(check=True))
     yield stored("memmap, DataLoader", "memmap", "read", ("raw224",), _data_loader)
 
@@ -108,9 +110,9 @@ def _converting() -> Iterator[Contender]:
         yield Contender(name, ("convert-kept",), ("many",), converting(convert(name)))
 
 
-def _loader(*, shuffle: bool = True, check: bool | None = None, decoder: str = "auto") -> Callable[[Job], Run]:
+def _loader(*, shuffle: bool = True, **options: Any) -> Callable[[Job], Run]:
     def make(job: Job) -> Run:
-        reader = open_reader(job.store / "set", output="numpy", check=check, decoder=decoder)
+        reader = open_reader(job.store / "set", output="numpy", **options)
         order = Epochs(len(reader), REPEATS if job.work == "read" else 1) if shuffle else None
         loader = ThreadedLoader(
             reader,
