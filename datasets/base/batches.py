@@ -123,6 +123,9 @@ def _check(wanted: _Wanted, f: Field, views: list[memoryview]) -> None:
 def _by_shard(wanted: _Wanted, f: Field, views: list[memoryview]) -> Iterator[tuple[int, list[Run]]]:
     """Yield each shard with the runs to read from it, in the order of the file."""
     offsets, lengths = wanted.column(f"{f.name}_offset"), wanted.column(f"{f.name}_length")
+    if len(views) == 1:  # the usual case of a plain DataLoader; the rest takes longer than the reading
+        yield wanted.shards.item(), [(offsets.item(), lengths.item(), views)]
+        return
     order = np.lexsort((offsets, wanted.shards))
     offsets, lengths, shards = offsets[order], lengths[order], wanted.shards[order]
     apart = (shards[1:] != shards[:-1]) | (offsets[1:] != offsets[:-1] + lengths[:-1])
