@@ -38,9 +38,10 @@ class Converter(ABC):
     images_per_file : int
         Samples per shard.
     batch_size : int
-        Samples that a worker process packs at a time; bounds memory, changes no byte.
+        Samples that a worker packs at a time (at most); bounds memory, changes no byte.
     num_workers : int
-        Worker processes; 0 reads in this one. Changes no byte.
+        Workers: threads where the input is files of images, whose reading and decoding leave
+        Python's lock, and processes else; 0: none. Changes no byte.
     split : str
         Name of the split: ``train``, ``validation``, ``test``, ...
     fields : sequence of Field, optional
@@ -260,7 +261,7 @@ class Converter(ABC):
         )
 
     def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
-        """Pack samples into one column per field; runs in the worker processes.
+        """Pack samples into one column per field; runs in the workers.
 
         Parameters
         ----------

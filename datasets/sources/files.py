@@ -124,6 +124,8 @@ class FileSource(Source):
         Names of the classes, if they have any.
     """
 
+    threads = True
+
     def __init__(
         self,
         paths: PackedNames,
@@ -206,8 +208,6 @@ class PathSource(FileSource):
     mtimes : int64 array of shape (N,)
         Time of the last change of every file, in ns.
     """
-
-    threads = True
 
     def __init__(
         self,
