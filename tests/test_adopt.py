@@ -32,7 +32,7 @@ from datasets.base.errors import (
 from datasets.base.formats import open_reader
 from datasets.base.manifest import Manifest, Shard, StoredFile
 from datasets.base.merge import merge
-from datasets.base.publish import load_manifest
+from datasets.base.published import load_manifest
 from datasets.base.verify import verify
 from datasets.cli.main import main
 from datasets.memmap.memmap_converter import MemmapConverter

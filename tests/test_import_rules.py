@@ -1,6 +1,7 @@
 """Which part may import which, and what an import may do: the rules of the architecture."""
 
 import ast
+import graphlib
 import importlib.metadata
 import os
 import subprocess
@@ -95,6 +96,32 @@ def is_in(module: str, *packages: str) -> bool:
 
 def test_datasets_never_imports_utils() -> None:
     assert [found for found in imports("datasets") if is_in(found[1], "utils")] == []
+
+
+def imported_modules(path: Path, known: set[str]) -> set[str]:
+    """Those of the known modules that a file imports, anywhere in it, but not for type checkers only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body.clear()
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if names <= known else names | {str(node.module)}
+    return found & known
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    files = {}
+    for path in (ROOT / "datasets").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        files[name] = path
+    graph = {name: imported_modules(path, files.keys() - {name}) for name, path in files.items()}
+    assert "datasets.base.published" in graph["datasets.base.reader"], "the graph lacks an import that is there"
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a circle
 
 
 def test_base_imports_no_format_and_no_format_library() -> None:

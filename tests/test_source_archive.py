@@ -16,7 +16,7 @@ from PIL import Image
 
 from datasets.base.commit import SplitPaths
 from datasets.base.errors import InputError
-from datasets.base.publish import load_manifest
+from datasets.base.published import load_manifest
 from datasets.sources import open_source
 from datasets.sources.archive import ArchiveSource
 from datasets.sources.folder import FolderSource

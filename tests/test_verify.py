@@ -14,7 +14,7 @@ from datasets.base.commit import SplitPaths
 from datasets.base.errors import IncompleteDatasetError
 from datasets.base.formats import Format, format_names, get_format
 from datasets.base.manifest import StoredFile
-from datasets.base.publish import load_manifest
+from datasets.base.published import load_manifest
 from datasets.base.storage import hash_file
 from datasets.base.verify import verify
 from datasets.memmap.memmap_reader import MemmapReader

@@ -15,6 +15,7 @@ from typing import Any
 
 from datasets.base.commit import SplitPaths
 from datasets.base.errors import ConfigError
+from datasets.base.published import load_manifest
 
 __all__ = ["Format", "format_names", "get_format", "open_reader", "register"]
 
@@ -175,7 +176,5 @@ def open_reader(dataset_path: str | Path, *, split: str = "train", **options: An
     IncompleteDatasetError
         If the split was not published.
     """
-    from datasets.base.publish import load_manifest  # which needs this table
-
     manifest = load_manifest(SplitPaths(Path(dataset_path), split))
     return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)

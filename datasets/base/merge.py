@@ -14,7 +14,7 @@ from datasets.base.formats import get_format
 from datasets.base.manifest import Manifest, Shard, StoredFile
 from datasets.base.new_split import add_counts, check_new, write_index
 from datasets.base.options import check_split
-from datasets.base.publish import load_manifest
+from datasets.base.published import load_manifest
 
 __all__ = ["merge"]
 

@@ -14,58 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, sync_folder, take_lock, write_file
-from datasets.base.errors import CorruptShardError, IncompleteDatasetError, LockedError, PlanMismatchError
+from datasets.base.errors import IncompleteDatasetError, LockedError, PlanMismatchError
 from datasets.base.formats import get_format
-from datasets.base.index import check_file, check_size, index_dtype, npy_header_of
-from datasets.base.manifest import SPLIT_NAME, Manifest, StoredFile, canonical_json
+from datasets.base.index import index_dtype, npy_header_of
+from datasets.base.manifest import Manifest, StoredFile, canonical_json
 from datasets.base.plan import Plan, differences, listing_path, pause
+from datasets.base.published import check_split_files, load_manifest
 
 __all__ = [
     "begun_by",
-    "check_split_files",
     "finalize",
     "finished",
-    "load_manifest",
     "publish_when_complete",
     "rank_path",
-    "split_names",
     "staging_paths",
 ]
-
-
-def load_manifest(paths: SplitPaths) -> Manifest:
-    """Read and check the manifest of a published split.
-
-    Raises
-    ------
-    IncompleteDatasetError
-        If there is none; the message says what there is instead.
-    """
-    try:
-        content = paths.manifest.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise IncompleteDatasetError(_missing(paths)) from None
-    manifest = Manifest.from_bytes(content, paths.manifest)
-    if manifest.split != paths.split:
-        raise CorruptShardError(f"{paths.manifest} is the manifest of split {manifest.split!r}; rename it back")
-    return manifest
-
-
-def _missing(paths: SplitPaths) -> str:
-    if paths.plan.exists():
-        return (
-            f"{paths.root}: the conversion of split {paths.split!r} is not finished; run it again to go on, "
-            f"or, if all shards are written, run: shardwright finalize {paths.root} --split {paths.split}"
-        )
-    splits = split_names(paths.root)
-    there = f"it holds the splits {', '.join(splits)}" if splits else "it holds no converted split"
-    return f"{paths.root} has no split {paths.split!r}: {there}; check the path and split="
-
-
-def split_names(dataset_path: str | Path) -> list[str]:
-    """Return the names of the published splits of a folder, sorted."""
-    stems = (p.stem for p in (Path(dataset_path) / "metadata").glob("*.json"))
-    return sorted(stem for stem in stems if SPLIT_NAME.fullmatch(stem))
 
 
 def staging_paths(paths: SplitPaths) -> SplitPaths:
@@ -105,14 +68,6 @@ def begun_by(paths: SplitPaths, plan: Plan) -> bool:
         return not differences(plan.published(), load_manifest(paths).plan)
     except IncompleteDatasetError:  # damaged
         return False
-
-
-def check_split_files(paths: SplitPaths, manifest: Manifest) -> None:
-    """Raise unless the index holds and all shards have their sizes."""
-    check_file(paths.index, manifest.index)
-    for shard in manifest.shards:
-        for file in shard.files:
-            check_size(paths.data / file.name, file)
 
 
 def publish_when_complete(

@@ -22,12 +22,13 @@ from datasets.base.batches import Columns, read_columns
 from datasets.base.commit import SplitPaths
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
+from datasets.base.formats import get_format
 from datasets.base.index import Ranges, map_index, open_index
 from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.options import check_choice, check_whole
 from datasets.base.positions import as_positions
-from datasets.base.publish import check_split_files, load_manifest
+from datasets.base.published import check_split_files, load_manifest
 from datasets.base.restore import restore, restore_array
 from datasets.base.selection import Concat, Selection, concat, select
 from datasets.base.storage import FileCache
@@ -139,8 +140,6 @@ class Reader(Dataset[Any]):
     def _check_format(self, manifest: Manifest) -> None:
         name = getattr(self, "format_name", None)
         if manifest.format != name:
-            from datasets.base.formats import get_format  # names classes of formats; only for this message
-
             module, _, reader = get_format(manifest.format).reader.partition(":")
             raise ConfigError(
                 f"{self.dataset_path}: split {self.split!r} is {manifest.format}, {type(self).__name__} reads {name}; "

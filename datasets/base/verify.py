@@ -24,7 +24,7 @@ from datasets.base.formats import get_format
 from datasets.base.index import map_index
 from datasets.base.manifest import Manifest, StoredFile
 from datasets.base.progress import Progress
-from datasets.base.publish import load_manifest, split_names
+from datasets.base.published import load_manifest, split_names
 from datasets.base.verify_shard import Problem, ShardCheck, file_damage, reason_of
 
 __all__ = ["Problem", "Report", "verify"]

@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _opened(options: argparse.Namespace, split: str) -> Any:
     """Return what to convert: one split of a converted dataset, or a folder as it is."""
-    from datasets.base.publish import split_names
+    from datasets.base.published import split_names
     from datasets.sources.split import SplitSource
 
     path, input_split = options.input_data, options.input_split

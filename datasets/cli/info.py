@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a paragraph per split, or JSON."""
-    from datasets.base.publish import split_names
+    from datasets.base.published import split_names
 
     names = [options.split] if options.split else split_names(options.dataset_path) or ["train"]
     found = {name: describe(options.dataset_path, name, options.data_path) for name in names}

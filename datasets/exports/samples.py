@@ -11,7 +11,7 @@ from datasets.base.images import EncodedImage
 from datasets.base.manifest import SPLIT_NAME
 from datasets.base.options import check_choice, check_whole
 from datasets.base.progress import Progress
-from datasets.base.publish import split_names
+from datasets.base.published import split_names
 from datasets.base.values import infer_field
 from datasets.sources import open_source
 from datasets.sources.source import Source
