@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base import commit, write
-from datasets.base.commit import Part, SplitPaths, publish_file, split_lock, storage_errors, write_file
+from datasets.base import lock, write
+from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, write_file
 from datasets.base.errors import LockedError, ShardwrightError, StorageError
+from datasets.base.lock import split_lock
 from datasets.base.manifest import Shard, StoredFile
 from datasets.base.publish import finalize
 from tests.conformance.children import Child, in_child
@@ -174,9 +175,9 @@ def no_flock(file: Any, how: int) -> None:
 def test_without_flock_a_file_is_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hide: str):
     """Fault 94: a dead owner's must be deleted by hand, and the message says so."""
     if hide == "ENOLCK":
-        monkeypatch.setattr(commit.fcntl, "flock", no_flock)
+        monkeypatch.setattr(lock.fcntl, "flock", no_flock)
     else:
-        monkeypatch.setattr(commit, "fcntl", None)
+        monkeypatch.setattr(lock, "fcntl", None)
     store = Store("tar", tmp_path)
     paths = SplitPaths(tmp_path / "out", "train")
     with split_lock(paths, 0, 1), pytest.raises(LockedError, match=r"delete .*\.exclusive"):

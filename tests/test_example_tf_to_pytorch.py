@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.base.commit import take_lock
 from datasets.base.errors import ConfigError, LockedError, OutputExistsError, PlanMismatchError
+from datasets.base.lock import take_lock
 from datasets.memmap.single_file import SingleFile, available_memory, check_memory, write_single_file
 
 ROOT = Path(__file__).resolve().parents[1]

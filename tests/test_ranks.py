@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch.distributed
 
-from datasets.base.commit import SplitPaths, split_lock
+from datasets.base.commit import SplitPaths
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import DistributedError, IncompleteDatasetError, LockedError, PlanMismatchError
 from datasets.base.formats import open_reader
+from datasets.base.lock import split_lock
 from datasets.base.plan import listing_path
 from datasets.parquet.parquet_converter import ParquetConverter
 from datasets.sources.folder import FolderSource

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from datasets.base.adopt_files import find_files
 from datasets.base.adopt_values import each_value, kind_of_values
-from datasets.base.commit import Part, SplitPaths, publish_file, split_lock
+from datasets.base.commit import Part, SplitPaths, publish_file
 from datasets.base.errors import InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
 from datasets.base.formats import Format
 from datasets.base.image_probe import probe
 from datasets.base.index import Ranges, build_records
+from datasets.base.lock import split_lock
 from datasets.base.manifest import Manifest, Shard, StoredFile
-from datasets.base.new_split import add_counts, check_new, write_index
+from datasets.base.new_split import add_counts, add_modes, check_new, write_index
 from datasets.base.options import check_split
 from datasets.base.progress import Progress
 from datasets.base.storage import hash_file
@@ -225,8 +226,8 @@ def _publish(
     ignored: dict[str, int],
 ) -> Manifest:
     parts, records = [part for part, _ in indexed], [records for _, records in indexed]
-    first, *others = parts
-    for part in others:
+    first, count = parts[0], sum(map(len, records))
+    for part in parts:
         if part.field_files != first.field_files:
             one, other = (paths.data / p.shard.files[0].name for p in (first, part))
             raise InputError(f"{other}: the files that belong together are not those of {one}")
@@ -238,10 +239,10 @@ def _publish(
             sample_type="tuple" if [f.name for f in fields] in (["image"], ["image", "label"]) else "dict",
             fields=fields,
             field_files=first.field_files,
-            modes={name: add_counts(part.modes[name] for part in parts) for name in first.modes},
+            modes=add_modes(part.modes for part in parts),
             shards=tuple(part.shard for part in parts),
-            index=write_index(paths, fields, records),
-            plan={"adopted": True, "num_samples": sum(map(len, records))},
+            index=write_index(paths, fields, count, records),
+            plan={"adopted": True, "num_samples": count},
             ignored=ignored,
             data_dir=".",
         )

@@ -10,14 +10,13 @@ The order of events, each durable before the next begins:
 
 A name without a leading dot is therefore never given to half of a file. A
 killed run leaves parts; the next one keeps the shards whose parts, sizes and
-hashes hold. A lock keeps other writers out before they touch anything.
+hashes hold. A lock (see `lock`) keeps other writers out before they touch anything.
 """
 
 import contextlib
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,17 +26,13 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.errors import LockedError, StorageError
+from datasets.base.errors import StorageError
 from datasets.base.manifest import DATA_DIR, Manifest, Shard, StoredFile
 from datasets.base.storage import hash_file
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-EXCLUSIVE = ".exclusive"
+CONVERT_AGAIN = (
+    "make room or mend the file system, then run the same conversion again: it goes on from the last finished shard"
+)
 
 __all__ = [
     "Part",
@@ -45,12 +40,10 @@ __all__ = [
     "make_folders",
     "publish_file",
     "publish_shard",
-    "split_lock",
     "storage_errors",
     "sync_file",
     "sync_files",
     "sync_folder",
-    "take_lock",
     "write_file",
 ]
 
@@ -112,22 +105,17 @@ class SplitPaths:
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the file system into `StorageError` with the path and the room left."""
+def storage_errors(path: Path, mend: str = CONVERT_AGAIN) -> Iterator[None]:
+    """Turn errors of the file system into `StorageError` with the path, the room left and what to do."""
     try:
         yield
-    except StorageError:
-        raise
     except OSError as error:
-        if error.errno is None:  # raised by a format's library or by a dataset, not by the system
+        if error.errno is None:  # raised by this or a format's library or by a dataset, not by the system
             raise
         room = ""
         with contextlib.suppress(OSError):
             room = f" ({shutil.disk_usage(path.parent).free:,} bytes free)"
-        raise StorageError(
-            f"{path}: {error.strerror or error}{room}; make room or mend the file system, "
-            "then run the same conversion again: it goes on from the last finished shard"
-        ) from error
+        raise StorageError(f"{path}: {error.strerror or error}{room}; {mend}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -267,99 +255,3 @@ class Part:
         return sizes == [f.size for f in self.shard.files] and all(
             hash_file(p) == f.xxh3 for p, f in zip(paths, self.shard.files, strict=True)
         )
-
-
-@contextlib.contextmanager
-def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
-    """Hold rank `rank`'s right to write a split.
-
-    The lock belongs to the process: it ends with it, however it ends. Locks of
-    other ranks of the same job live beside it; any held lock of a job of
-    another world size keeps this one out.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it; the message says which.
-    """
-    path = paths.lock(rank)
-    with storage_errors(path):
-        make_folders(paths)
-        file = _take_rank(path, rank)
-    try:
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "world": world}))
-        file.flush()
-        for other in sorted(paths.metadata.glob(f".{paths.split}.lock-*")):
-            if other != Path(file.name) and _owner(other).get("world", world) != world and _is_held(other):
-                raise _locked(other)
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(file.name).unlink()
-        file.close()
-
-
-def _take_rank(path: Path, rank: int) -> Any:
-    try:
-        return take_lock(path)
-    except LockedError as error:
-        raise LockedError(
-            f"{error}. If it is of this very job, two processes of the job are rank {rank}: start each with its own"
-        ) from None
-
-
-def take_lock(path: Path) -> Any:
-    """Return an open file whose lock this process now holds; raise `LockedError` if another does."""
-    if fcntl is None:
-        return _take_exclusive(path)
-    while True:
-        file = path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise _locked(path) from None
-        except OSError:  # no locks on this file system (ENOLCK, EOPNOTSUPP)
-            file.close()
-            return _take_exclusive(path)
-        # A holder that ended between open and flock has deleted this very file.
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-        file.close()
-
-
-def _take_exclusive(path: Path) -> Any:
-    """Lock by the creation of a file, where flock does not exist; a dead owner's must be deleted by hand."""
-    exclusive = path.with_name(path.name + EXCLUSIVE)
-    try:
-        return exclusive.open("x+")
-    except FileExistsError:
-        raise _locked(exclusive, f"; if that process is dead, delete {exclusive}") from None
-
-
-def _is_held(path: Path) -> bool:
-    if fcntl is None or path.name.endswith(EXCLUSIVE):
-        return True
-    try:
-        with path.open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-def _owner(path: Path) -> dict[str, Any]:
-    try:
-        owner = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return owner if isinstance(owner, dict) else {}
-
-
-def _locked(path: Path, mend: str = "") -> LockedError:
-    owner = _owner(path)
-    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-    return LockedError(f"{path} is held: {who} is writing this split; wait until it ends{mend}")

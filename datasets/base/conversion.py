@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets.base.commit import SplitPaths, make_folders, split_lock, storage_errors, write_file
+from datasets.base.commit import SplitPaths, make_folders, storage_errors, write_file
 from datasets.base.distributed import rank_and_world
 from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
 from datasets.base.fields import Field, check_fields
-from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
-from datasets.base.options import check_choice, check_output, check_seconds, check_whole
+from datasets.base.lock import split_lock
+from datasets.base.manifest import Manifest, Shard
+from datasets.base.options import check_choice, check_output, check_seconds, check_split, check_whole
 from datasets.base.pipeline import Batch, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
 from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path, staging_paths
@@ -104,8 +105,7 @@ class Converter(ABC):
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.num_workers = check_whole("num_workers", num_workers, 0)
-        if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-            raise ConfigError(f"split={split!r} must be made of letters, digits and underscores")
+        check_split(split)
         self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
         self.quality = self._check_quality(quality)
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))

@@ -150,6 +150,16 @@ class Manifest:
         return sum(shard.num_samples for shard in self.shards)
 
     @property
+    def shard_files(self) -> list[StoredFile]:
+        """The files of all shards."""
+        return [file for shard in self.shards for file in shard.files]
+
+    @property
+    def metadata_files(self) -> list[StoredFile]:
+        """The files under ``metadata/``, without the manifest itself."""
+        return [self.index, *self.extra]
+
+    @property
     def is_adopted(self) -> bool:
         """Whether the shards are files that were there before, and not written by this library."""
         return self.data_dir != DATA_DIR
@@ -231,10 +241,7 @@ class Manifest:
     def _check_names(self) -> None:
         if self.data_dir not in (DATA_DIR, "."):
             raise UnsafeDataError(f"data_dir {self.data_dir!r} is not '{DATA_DIR}' or '.'")
-        ours = [self.index, *self.extra]
-        if not self.is_adopted:
-            ours += [file for shard in self.shards for file in shard.files]
-        for file in ours:
+        for file in self.metadata_files + ([] if self.is_adopted else self.shard_files):
             if not _FILE_NAME.fullmatch(file.name):
                 raise UnsafeDataError(f"{file.name!r} is not a file name that this library writes")
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import SplitPaths, publish_file, split_lock, storage_errors, sync_folder, write_file
+from datasets.base.commit import SplitPaths, publish_file, storage_errors, sync_folder, write_file
 from datasets.base.errors import ConfigError, StorageError
 from datasets.base.formats import get_format
+from datasets.base.lock import split_lock
 from datasets.base.manifest import Manifest, Shard, StoredFile
-from datasets.base.new_split import add_counts, check_new, write_index
+from datasets.base.new_split import add_counts, add_modes, check_new, write_index
 from datasets.base.options import check_split
 from datasets.base.published import load_manifest
 
@@ -131,15 +132,15 @@ def _link(old: Path, new: Path, copy: bool) -> None:
 
 def _write_manifest(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> None:
     manifests: list[Manifest] = [reader.manifest for reader in readers]
-    first = manifests[0]
+    first, count = manifests[0], sum(m.num_samples for m in manifests)
     merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
     manifest = replace(
         first,
         split=paths.split,
-        modes={name: add_counts(m.modes.get(name, {}) for m in manifests) for name in first.modes},
+        modes=add_modes(m.modes for m in manifests),
         shards=tuple(shards),
-        index=write_index(paths, first.fields, [reader._index for reader in readers]),
-        plan={"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)},
+        index=write_index(paths, first.fields, count, (reader._index for reader in readers)),
+        plan={"format": first.format, "merged": merged, "num_samples": count},
         skipped=sum(m.skipped for m in manifests),
         ignored=add_counts(m.ignored for m in manifests),
         extra=_write_extra(paths, first, shards),

@@ -1,4 +1,4 @@
-"""What `merge` and `index_files` have in common: a new split of shards that are there already."""
+"""What all have in common that make a split of finished shards: its index and its counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from datasets.base.fields import Field
 from datasets.base.index import index_dtype, npy_header_of
 from datasets.base.manifest import StoredFile
 
-__all__ = ["add_counts", "check_new", "write_index"]
+__all__ = ["add_counts", "add_modes", "check_new", "write_index"]
 
 
 def check_new(paths: SplitPaths, mend: str) -> None:
@@ -24,11 +24,11 @@ def check_new(paths: SplitPaths, mend: str) -> None:
             )
 
 
-def write_index(paths: SplitPaths, fields: Sequence[Field], parts: Sequence[NDArray[Any]]) -> StoredFile:
-    """Write the index of a split, whose records come in `parts`."""
+def write_index(paths: SplitPaths, fields: Sequence[Field], count: int, parts: Iterable[NDArray[Any]]) -> StoredFile:
+    """Write the index of a split of `count` samples, whose records come in `parts`."""
 
     def write(file: Any) -> None:
-        file.write(npy_header_of(index_dtype(fields), sum(map(len, parts))))
+        file.write(npy_header_of(index_dtype(fields), count))
         for records in parts:
             file.write(records.tobytes())
 
@@ -41,3 +41,10 @@ def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for count in counts:
         total.update(count)
     return dict(sorted(total.items()))
+
+
+def add_modes(modes: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Return the sums of several counts of the modes of each image field."""
+    parts = list(modes)
+    names = sorted({name for part in parts for name in part})
+    return {name: add_counts(part.get(name, {}) for part in parts) for name in names}

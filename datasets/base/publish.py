@@ -5,19 +5,19 @@ import os
 import re
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, sync_folder, take_lock, write_file
+from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, sync_folder
 from datasets.base.errors import IncompleteDatasetError, LockedError, PlanMismatchError
 from datasets.base.formats import get_format
-from datasets.base.index import index_dtype, npy_header_of
+from datasets.base.index import index_dtype
+from datasets.base.lock import held_lock
 from datasets.base.manifest import Manifest, StoredFile, canonical_json
+from datasets.base.new_split import add_modes, write_index
 from datasets.base.plan import Plan, differences, listing_path, pause
 from datasets.base.published import check_split_files, load_manifest
 
@@ -162,7 +162,7 @@ def _stalled(paths: SplitPaths, missing: list[int], waited: float | None = None)
 
 
 def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
-    with _publish_lock(paths):
+    with held_lock(paths.metadata / f".{paths.split}.publish-lock"):
         if not _swapped(paths, target):
             if not target.manifest.exists():
                 write_manifest(target, plan)
@@ -172,31 +172,13 @@ def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
         return load_manifest(paths)
 
 
-@contextlib.contextmanager
-def _publish_lock(paths: SplitPaths) -> Iterator[None]:
-    file = take_lock(paths.metadata / f".{paths.split}.publish-lock")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            Path(file.name).unlink()
-        file.close()
-
-
 def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
     """Write index, further files and manifest from the parts of all shards."""
     dtype = index_dtype(plan.fields)
-    parts: list[Part] = []
-    counts = [_read_part(paths, k, dtype)[0].shard.num_samples for k in range(plan.num_shards)]
-
-    def write_index(file: Any) -> None:
-        file.write(npy_header_of(dtype, sum(counts)))
-        for shard in range(plan.num_shards):
-            part, records = _read_part(paths, shard, dtype)
-            parts.append(part)
-            file.write(records.tobytes())
-
-    index = write_file(paths.index, write_index)
+    parts = [_read_part(paths, shard, dtype)[0] for shard in range(plan.num_shards)]
+    count = sum(part.shard.num_samples for part in parts)
+    # Read a second time: the records of all shards would take much memory.
+    records = (_read_part(paths, shard, dtype)[1] for shard in range(plan.num_shards))
     skipped = [entry for part in parts for entry in part.skipped]
     manifest = Manifest(
         format=plan.values["format"],
@@ -204,9 +186,9 @@ def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
         sample_type=plan.values["sample_type"],
         fields=plan.fields,
         field_files=dict(parts[0].field_files),
-        modes=_add_modes(parts),
+        modes=add_modes(part.modes for part in parts),
         shards=tuple(part.shard for part in parts),
-        index=index,
+        index=write_index(paths, plan.fields, count, records),
         plan=plan.published(),
         skipped=len(skipped),
         ignored=plan.values["ignored"],
@@ -223,14 +205,6 @@ def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Par
             f"{paths.part(shard)} does not hold; run the conversion again to write the shard anew"
         )
     return found
-
-
-def _add_modes(parts: list[Part]) -> dict[str, dict[str, int]]:
-    total: dict[str, Counter[str]] = {}
-    for part in parts:
-        for name, modes in part.modes.items():
-            total.setdefault(name, Counter()).update(modes)
-    return {name: dict(sorted(modes.items())) for name, modes in total.items()}
 
 
 def _write_extra(
@@ -285,8 +259,8 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
 
 def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
     """Return where the files of a split lie, or will lie: some may have been moved already."""
-    shards = {paths.data / file.name for shard in manifest.shards for file in shard.files}
-    return {paths.manifest, paths.index, *shards, *(paths.metadata / file.name for file in manifest.extra)}
+    metadata = {paths.metadata / file.name for file in manifest.metadata_files}
+    return {paths.manifest, *metadata, *(paths.data / file.name for file in manifest.shard_files)}
 
 
 def _split_files(paths: SplitPaths) -> set[Path]:

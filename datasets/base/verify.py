@@ -22,7 +22,7 @@ from datasets.base.commit import SplitPaths
 from datasets.base.errors import CorruptShardError, ShardwrightError
 from datasets.base.formats import get_format
 from datasets.base.index import map_index
-from datasets.base.manifest import Manifest, StoredFile
+from datasets.base.manifest import Manifest
 from datasets.base.progress import Progress
 from datasets.base.published import load_manifest, split_names
 from datasets.base.verify_shard import Problem, ShardCheck, file_damage, reason_of
@@ -115,7 +115,7 @@ def verify(
         for name, manifest in manifests.items():
             problems += _check_split(SplitPaths(root, name).holding(manifest, data_path), manifest, bar)
     strays, left_over = _strays(root, manifests, names, split)
-    stored = [file for manifest in manifests.values() for file in _stored_files(manifest)]
+    stored = [file for m in manifests.values() for file in m.metadata_files + m.shard_files]
     return Report(
         root,
         tuple(names),
@@ -125,10 +125,6 @@ def verify(
         problems=(*problems, *strays),
         left_over=tuple(left_over),
     )
-
-
-def _stored_files(manifest: Manifest) -> list[StoredFile]:
-    return [manifest.index, *manifest.extra, *(file for shard in manifest.shards for file in shard.files)]
 
 
 def _read_manifest(paths: SplitPaths) -> Manifest:
@@ -141,7 +137,8 @@ def _read_manifest(paths: SplitPaths) -> Manifest:
 
 
 def _check_split(paths: SplitPaths, manifest: Manifest, bar: Progress) -> Iterator[Problem]:
-    for path, file in [(paths.index, manifest.index), *((paths.metadata / e.name, e) for e in manifest.extra)]:
+    for file in manifest.metadata_files:
+        path = paths.metadata / file.name
         reason = file_damage(path, file)
         if reason:
             yield Problem(path, reason, paths.split)
@@ -171,8 +168,8 @@ def _strays(
     known = {SplitPaths(root, name).manifest for name in names}
     for name, manifest in manifests.items():
         paths = SplitPaths(root, name)
-        known |= {paths.metadata / file.name for file in (manifest.index, *manifest.extra)}
-        known |= {paths.data / file.name for shard in manifest.shards for file in shard.files}
+        known |= {paths.metadata / file.name for file in manifest.metadata_files}
+        known |= {paths.data / file.name for file in manifest.shard_files}
     broken = [name for name in names if name not in manifests]
     unfinished = [path.name.split(".")[1] for path in (root / "metadata").glob(".*.plan.json")]
     unknown, left_over = [], []

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets.base.errors import ConfigError
 from datasets.base.formats import format_names, get_format
-from datasets.base.manifest import Shard
+from datasets.base.manifest import Manifest
 from datasets.base.options import check_output
 from datasets.base.progress import readable_bytes
 from datasets.cli.console import complain, say
@@ -131,9 +131,8 @@ def _finished_samples(converter: Any) -> int:
     return total if paths.manifest.exists() else min(shards * per_shard, total)
 
 
-def _summarize(converter: Any, manifest: Any, before: int, seconds: float) -> None:
-    files = [file for shard in manifest.shards for file in shard.files]
-    nbytes = sum(file.size for file in (manifest.index, *manifest.extra, *files))
+def _summarize(converter: Any, manifest: Manifest, before: int, seconds: float) -> None:
+    nbytes = sum(file.size for file in manifest.metadata_files + manifest.shard_files)
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
     say(f"  images   {manifest.num_samples:,} in {len(manifest.shards):,} shards")
     read = _bytes_in(converter.source)
@@ -158,8 +157,8 @@ def _bytes_in(source: Any) -> int | None:
     if isinstance(source, FileSource):
         return int(source._sizes.sum())  # from the scan of the folder
     if isinstance(source, SplitSource):
-        shards: tuple[Shard, ...] = source.reader.manifest.shards
-        return sum(file.size for shard in shards for file in shard.files)
+        manifest: Manifest = source.reader.manifest
+        return sum(file.size for file in manifest.shard_files)
     return None
 
 

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     from datasets.base.adopt import index_files  # torch is slow to import
 
     manifest = index_files(options.path, options.metadata_dir, options.split, options.format, progress=None)
-    files = [file.size for shard in manifest.shards for file in shard.files]
+    files = [file.size for file in manifest.shard_files]
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
     say(f"  samples  {manifest.num_samples:,} in {len(files):,} files, {readable_bytes(sum(files))}")
     say(f"  fields   {', '.join(f'{f.name} ({f.kind})' for f in manifest.fields)}")

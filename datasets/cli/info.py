@@ -59,14 +59,13 @@ def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> d
 
     reader = open_reader(dataset_path, split=split, data_path=data_path)
     manifest = reader.manifest
-    files = [file.size for shard in manifest.shards for file in shard.files]
     return {
         "format": manifest.format,
         "samples": manifest.num_samples,
         "sample_type": manifest.sample_type,
         "shards": len(manifest.shards),
         "samples_per_shard": max((shard.num_samples for shard in manifest.shards), default=0),
-        "bytes": sum(files) + manifest.index.size + sum(file.size for file in manifest.extra),
+        "bytes": sum(file.size for file in manifest.metadata_files + manifest.shard_files),
         "index_bytes": manifest.index.size,
         "fields": {f.name: _describe_field(reader, f) for f in manifest.fields},
         "classes": reader.classes,

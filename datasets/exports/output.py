@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import sync_file, sync_folder
-from datasets.base.errors import ConfigError, OutputExistsError, ShardwrightError, StorageError
+from datasets.base.commit import storage_errors, sync_file, sync_folder
+from datasets.base.errors import ConfigError, OutputExistsError, StorageError
 from datasets.base.lock import held_lock
 
 __all__ = ["new_output"]
 
+_MEND = "nothing was exported: make room or mend the file system, then export again"
 _FEW = 64  # files that are made durable one by one
 
 
@@ -36,7 +37,7 @@ def new_output(output: Path, input_data: Any) -> Iterator[Path]:
     """
     _check(output, input_data)
     temporary = output.with_name(f".{output.name}.tmp")
-    with _storage_errors(output):
+    with storage_errors(output, _MEND):
         output.parent.mkdir(parents=True, exist_ok=True)
         with held_lock(output.with_name(f".{output.name}.lock")):
             _remove(temporary)  # what a killed export left
@@ -48,20 +49,6 @@ def new_output(output: Path, input_data: Any) -> Iterator[Path]:
                 sync_folder(output.parent)
             finally:
                 _remove(temporary)
-
-
-@contextlib.contextmanager
-def _storage_errors(output: Path) -> Iterator[None]:
-    """Turn errors of the file system into `StorageError`."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, ShardwrightError) or error.errno is None:
-            raise
-        raise StorageError(
-            f"{error.filename or output}: {error.strerror}; nothing was exported: make room or mend the file system, "
-            "then export again"
-        ) from error
 
 
 def _check(output: Path, input_data: Any) -> None:

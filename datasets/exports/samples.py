@@ -8,8 +8,7 @@ from datasets.base import images, masks
 from datasets.base.errors import InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
 from datasets.base.images import EncodedImage
-from datasets.base.manifest import SPLIT_NAME
-from datasets.base.options import check_choice, check_whole
+from datasets.base.options import check_choice, check_split, check_whole
 from datasets.base.progress import Progress
 from datasets.base.published import split_names
 from datasets.base.values import infer_field
@@ -46,8 +45,6 @@ class Samples(Source):
         progress: bool | None,
     ) -> None:
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
-        if not isinstance(split, str) or not SPLIT_NAME.fullmatch(split):
-            raise InputError(f"split={split!r} must be made of letters, digits and underscores")
         is_split = isinstance(input_data, (str, PathLike)) and split_names(str(input_data))
         source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data)
         if not len(source):
@@ -59,7 +56,7 @@ class Samples(Source):
         self.fields = {name: source.fields.get(name) or infer_field(name, first[name]) for name in names}
         check_fields(tuple(self.fields.values()))
         self.sample_type = source.sample_type if list(self.fields) in (["image"], ["image", "label"]) else "dict"
-        self._source, self.ignored, self.split, self.progress = source, source.ignored, split, progress
+        self._source, self.ignored, self.split, self.progress = source, source.ignored, check_split(split), progress
 
     def __len__(self) -> int:
         return len(self._source)
