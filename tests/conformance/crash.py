@@ -273,7 +273,10 @@ class Inline:
         pass
 
     def submit(self, function: Callable[..., None], *arguments: object) -> Future[None]:
-        """Run it now."""
+        """Run it now; an error is told, as a thread's is, by the future's result."""
         future: Future[None] = Future()
-        future.set_result(function(*arguments))
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001
+            future.set_exception(error)
         return future
