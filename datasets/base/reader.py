@@ -9,7 +9,7 @@ that was cut raises an error instead of ending the process.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +30,7 @@ from datasets.base.options import check_choice, check_whole
 from datasets.base.positions import as_positions
 from datasets.base.published import check_split_files, load_manifest
 from datasets.base.restore import restore, restore_array
-from datasets.base.selection import Concat, Selection, concat, select
+from datasets.base.selection import Concat, View, concat
 from datasets.base.storage import FileCache
 from datasets.base.tv import as_tv_tensors
 
@@ -39,7 +39,7 @@ __all__ = ["OUTPUTS", "Reader"]
 OUTPUTS = ("pil", "numpy", "tensor", "bytes", "tv_tensor")
 
 
-class Reader(Dataset[Any]):
+class Reader(View, Dataset[Any]):
     """A converted split as a map-style ``torch.utils.data.Dataset``.
 
     Parameters
@@ -183,9 +183,6 @@ class Reader(Dataset[Any]):
     def __len__(self) -> int:
         return self.manifest.num_samples
 
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
-
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Read many samples at once, in the order of `indices`; what a DataLoader calls."""
         columns = self.read_columns(indices)
@@ -193,9 +190,6 @@ class Reader(Dataset[Any]):
         if self.output == "tv_tensor":
             return list(map(self._finish, map(as_tv_tensors(self.fields), samples)))
         return list(map(self._finish, samples))
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
 
     def read_columns(
         self, indices: Sequence[int] | NDArray[Any], out: Mapping[str, NDArray[Any]] | None = None
@@ -255,24 +249,6 @@ class Reader(Dataset[Any]):
         """
         check_choice("name", name, [f.name for f in self.manifest.fields if f.is_scalar])
         return np.asarray(self._index[name])
-
-    def select(self, which: Any, columns: Sequence[str] = ()) -> Selection:
-        """Return some of the samples, in any order, as a data set that still reads in batches.
-
-        Parameters
-        ----------
-        which : callable, or array of bool or int, or slice
-            A callable gets the scalar fields of a sample as a dict, known without
-            reading, and says whether it is wanted.
-        columns : sequence of str
-            Further fields to read for the callable.
-
-        Examples
-        --------
-        >>> dogs = reader.select(reader.targets == 3)  # doctest: +SKIP
-        >>> heavy = reader.select(lambda sample: sample["weight"] > 2.5)  # doctest: +SKIP
-        """
-        return select(self, which, columns)
 
     def concat(self, *others: Any) -> Concat:
         """Return this reader's samples followed by those of others; nothing is copied."""
@@ -335,11 +311,6 @@ class Reader(Dataset[Any]):
         """The names of the labels' numbers or else of a mask's ids; empty if there are none."""
         named = self._label or next((f for f in self.manifest.fields if f.kind == "mask"), None)
         return list(named.names or ()) if named else []
-
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        """Class name to number."""
-        return {name: number for number, name in enumerate(self.classes)}
 
     @property
     def targets(self) -> NDArray[Any]:

@@ -16,11 +16,11 @@ from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.positions import as_positions, chosen_samples
 
-__all__ = ["Concat", "Selection", "concat", "select"]
+__all__ = ["Concat", "Selection", "View", "concat", "select"]
 
 
-class _View(ABC):
-    """What selections and joined readers share: they read whole batches."""
+class View(ABC):
+    """What readers, selections and joined readers share: they read whole batches."""
 
     def __getitem__(self, index: Any) -> Any:
         return self.__getitems__([index])[0]
@@ -41,7 +41,21 @@ class _View(ABC):
         return (self[i] for i in range(len(self)))
 
     def select(self, which: Any, columns: Sequence[str] = ()) -> "Selection":
-        """Return some of the samples; see `select`."""
+        """Return some of the samples, in any order, as a data set that still reads in batches.
+
+        Parameters
+        ----------
+        which : callable, or array of bool or int, or slice
+            A callable gets the scalar fields of a sample as a dict, known without
+            reading, and says whether it is wanted.
+        columns : sequence of str
+            Further fields to read for the callable.
+
+        Examples
+        --------
+        >>> dogs = reader.select(reader.targets == 3)  # doctest: +SKIP
+        >>> heavy = reader.select(lambda sample: sample["weight"] > 2.5)  # doctest: +SKIP
+        """
         return select(self, which, columns)
 
     @property
@@ -50,7 +64,7 @@ class _View(ABC):
         return {name: number for number, name in enumerate(self.classes)}
 
 
-class Selection(_View, Subset[Any]):
+class Selection(View, Subset[Any]):
     """Some samples of a reader, in any order; a ``torch.utils.data.Subset`` that reads in batches.
 
     Parameters
@@ -143,7 +157,7 @@ def select(dataset: Any, which: Any, columns: Sequence[str] = ()) -> Selection:
     return Selection(dataset, chosen_samples(dataset, which, columns))
 
 
-class Concat(_View, Dataset[Any]):
+class Concat(View, Dataset[Any]):
     """The samples of several readers, one after the other, read in batches.
 
     Parameters
