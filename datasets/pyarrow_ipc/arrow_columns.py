@@ -6,7 +6,10 @@ anything else loads as plain bytes and numbers there.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,12 @@ import pyarrow as pa
 
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
+from datasets.base.groups import Groups
 from datasets.base.pipeline import Batch
+from datasets.base.storage import WriteFile
 from datasets.base.values import ByteColumn, Column, npy_header
 
-__all__ = ["Space", "byte_values", "schema_of", "table_of"]
+__all__ = ["ArrowShard", "byte_values", "open_shard", "schema_of"]
 
 # The largest buffer so far of each field: fresh memory costs more than the copy into it.
 Space = dict[str, np.ndarray]
@@ -36,6 +41,41 @@ TYPES = {
 }
 
 
+@dataclass(slots=True)
+class ArrowShard:
+    """An open shard, to which samples are written in record batches of at most 16 MiB."""
+
+    writer: Any
+    fields: tuple[Field, ...]
+    schema: pa.Schema
+    groups: Groups = field(default_factory=Groups)
+    space: Space = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """Take samples, and write the record batches that they fill."""
+        self._write(self.groups.add(batch))
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self._write(self.groups.rest())
+
+    def _write(self, groups: Iterable[Batch]) -> None:
+        for group in groups:
+            self.writer.write_batch(_record_batch(group, self.fields, self.schema, self.space))
+
+
+@contextmanager
+def open_shard(
+    path: Path, fields: tuple[Field, ...], open_writer: Callable[[pa.PythonFile, pa.Schema], Any]
+) -> Iterator[ArrowShard]:
+    """Open a file for samples; `open_writer` gives what writes its record batches."""
+    schema = schema_of(fields)
+    with WriteFile(path) as file, pa.PythonFile(file) as sink, open_writer(sink, schema) as writer:
+        shard = ArrowShard(writer, fields, schema)
+        yield shard
+        shard.finish()
+
+
 def schema_of(fields: Iterable[Field]) -> pa.Schema:
     """Return the Arrow schema of `fields`, with Hugging Face's features in its metadata."""
     fields = list(fields)
@@ -52,7 +92,7 @@ def _feature(field: Field) -> dict[str, Any]:
     return {"dtype": {"double": "float64"}.get(str(TYPES[field.kind]), str(TYPES[field.kind])), "_type": "Value"}
 
 
-def table_of(batch: Batch, fields: Iterable[Field], schema: pa.Schema, space: Space) -> pa.RecordBatch:
+def _record_batch(batch: Batch, fields: Iterable[Field], schema: pa.Schema, space: Space) -> pa.RecordBatch:
     """Return a batch as Arrow arrays, in memory that is valid until `space` is used again."""
     return pa.RecordBatch.from_arrays([_array(f, batch[f.name], batch.indices, space) for f in fields], schema=schema)
 
