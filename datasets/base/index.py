@@ -45,6 +45,11 @@ class Ranges:
         """Return `count` values of `nbytes` each, end to end from byte `start`."""
         return cls(path, start + np.arange(count, dtype=np.int64) * nbytes, np.full(count, nbytes, dtype=np.int64))
 
+    @classmethod
+    def joined(cls, path: Path, parts: Sequence[NDArray[np.int64]]) -> "Ranges":
+        """Return the ranges of all parts of a file, each offsets and lengths of shape (2, N)."""
+        return cls(path, *np.concatenate([np.empty((2, 0), np.int64), *parts], axis=1))
+
 
 def index_dtype(fields: Sequence[Field]) -> np.dtype[Any]:
     """Return the dtype of one index record."""

@@ -9,22 +9,24 @@ value its length (4 bytes, little-endian) and its bytes. Sources: the
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datasets.base.errors import CorruptShardError
 
-__all__ = ["value_ranges"]
+__all__ = ["chunk_ranges"]
 
 _DATA_PAGE, _PLAIN = 0, 0
 
 
-def value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of every value of a column chunk.
+def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int64]:
+    """Return offsets and lengths (2, N) of the values of a column chunk.
 
     Parameters
     ----------
     data : memoryview
         The whole file.
-    start, stop : int
-        Bytes of the column chunk's pages.
+    chunk : pyarrow.parquet.ColumnChunkMetaData
     nullable : bool
         Whether pages begin with definition levels.
 
@@ -33,6 +35,16 @@ def value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Ite
     CorruptShardError
         If a page is not an uncompressed PLAIN data page without nulls.
     """
+    start, stop = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+    if chunk.compression != "UNCOMPRESSED":
+        raise CorruptShardError(f"it is compressed ({chunk.compression.lower()})")
+    if not 4 <= start <= stop <= len(data):
+        raise CorruptShardError(f"bytes {start} to {stop} are not in the file of {len(data)} bytes")
+    return np.array(list(_value_ranges(data, start, stop, nullable)), np.int64).reshape(-1, 2).T
+
+
+def _value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of every value of the pages from byte `start` to `stop`."""
     position = start
     while position < stop:
         thrift = _Thrift(data, position)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datasets.base.adopt import Found
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.storage import mapped
-from datasets.parquet.pages import value_ranges
+from datasets.parquet.pages import chunk_ranges
 from datasets.pyarrow_ipc.arrow_features import NOT_ALL, ArrowColumn, ElsewhereError, columns_of, find_columns
 
 __all__ = ["adopt_parquet"]
@@ -51,11 +51,11 @@ def _numbers(file: Any, column: ArrowColumn) -> Any:
     return table.column(0)
 
 
-def _locate(path: Path, data: memoryview, file: Any, column: ArrowColumn) -> NDArray[np.int64]:
-    """Return offsets and lengths (2, N) of a column."""
+def _locate(path: Path, data: memoryview, file: Any, column: ArrowColumn) -> list[NDArray[np.int64]]:
+    """Return offsets and lengths (2, N) of a column in each row group."""
     number = _leaf(file, column)
     nullable = file.schema.column(number).max_definition_level > 0
-    parts = [np.empty((2, 0), np.int64)]
+    parts: list[NDArray[np.int64]] = []
     for group in range(file.num_row_groups):
         row_group = file.metadata.row_group(group)
         try:
@@ -67,10 +67,10 @@ def _locate(path: Path, data: memoryview, file: Any, column: ArrowColumn) -> NDA
                 f"{path}: column {column.name!r} of row group {group} has {parts[-1].shape[1]} values for "
                 f"{row_group.num_rows} rows: the file is damaged, copy or make it again"
             )
-    located = np.concatenate(parts, axis=1)
-    if located.shape[1] != file.metadata.num_rows:
-        raise InputError(f"{path}: {located.shape[1]} values, {file.metadata.num_rows} rows: the file is damaged")
-    return located
+    count = sum(part.shape[1] for part in parts)
+    if count != file.metadata.num_rows:
+        raise InputError(f"{path}: {count} values, {file.metadata.num_rows} rows: the file is damaged")
+    return parts
 
 
 def _leaf(file: Any, column: ArrowColumn) -> int:
@@ -90,7 +90,4 @@ def _locate_chunk(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.in
         raise ElsewhereError("dictionary-encoded" if chunk.has_dictionary_page else f"stored as {chunk.physical_type}")
     if chunk.statistics is not None and chunk.statistics.null_count:
         raise ElsewhereError(f"{chunk.statistics.null_count} values are missing")
-    start, stop = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
-    if not 4 <= start <= stop <= len(data):
-        raise CorruptShardError(f"bytes {start} to {stop} are not in the file of {len(data)} bytes")
-    return np.array(list(value_ranges(data, start, stop, nullable)), np.int64).reshape(-1, 2).T
+    return chunk_ranges(data, chunk, nullable)

@@ -11,7 +11,7 @@ from datasets.base.fields import Field
 from datasets.base.index import Ranges
 from datasets.base.reader import Reader
 from datasets.base.storage import mapped
-from datasets.parquet.pages import value_ranges
+from datasets.parquet.pages import chunk_ranges
 
 __all__ = ["ParquetReader"]
 
@@ -46,8 +46,7 @@ class ParquetReader(Reader):
             for group in range(file.num_row_groups):
                 for f in stored:
                     found[f.name].append(_locate_chunk(path, data, file, group, f))
-        empty = [np.empty((2, 0), np.int64)]
-        return {name: Ranges(path, *np.concatenate(parts or empty, axis=1)) for name, parts in found.items()}
+        return {name: Ranges.joined(path, parts) for name, parts in found.items()}
 
 
 def _locate_chunk(path: Path, data: memoryview, file: Any, group: int, field: Field) -> np.ndarray:
@@ -57,12 +56,8 @@ def _locate_chunk(path: Path, data: memoryview, file: Any, group: int, field: Fi
     number = next((i for i in range(row_group.num_columns) if row_group.column(i).path_in_schema == leaf), None)
     if number is None:
         raise CorruptShardError(f"{path}: row group {group} has no column {leaf!r}")
-    chunk, nullable = row_group.column(number), file.schema.column(number).max_definition_level > 0
-    start, stop = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+    nullable = file.schema.column(number).max_definition_level > 0
     try:
-        if chunk.compression != "UNCOMPRESSED" or stop > len(data):
-            raise CorruptShardError(f"compression {chunk.compression}, bytes {start} to {stop} of {len(data)}")
-        ranges = list(value_ranges(data, start, stop, nullable))
+        return chunk_ranges(data, row_group.column(number), nullable)
     except (CorruptShardError, IndexError) as error:
         raise CorruptShardError(f"{path}: column {leaf!r} of row group {group}: {error}") from error
-    return np.array(ranges, np.int64).reshape(-1, 2).T

@@ -129,7 +129,7 @@ def find_columns(
         What `columns_of` says of its schema.
     values_of : callable
         Gets a column. Returns its numbers (pyarrow.ChunkedArray), or of bytes the offsets
-        and lengths (int64, 2×N); raises `ElsewhereError` where there are none.
+        and lengths (int64, 2×N) in each part of the file; raises `ElsewhereError` where there are none.
     convert : str
         How to convert such a file, for messages.
 
@@ -144,7 +144,7 @@ def find_columns(
     scalars: dict[str, NDArray[Any]] = {}
     for column in (c for c in known if not c.field.is_scalar):
         try:
-            found = Ranges(path, *values_of(column))
+            found = Ranges.joined(path, values_of(column))
         except ElsewhereError as error:
             if column.field.is_image and not column.is_guess:
                 raise InputError(f"{path}: column {column.name!r}: {error}: {convert}") from error

@@ -50,5 +50,4 @@ class IpcReader(Reader):
                         cuts, data = byte_values(batch.column(name))
                         offsets = cuts[:-1] + (data.address - start if data.size else 0)
                         found[name].append(np.stack([offsets, np.diff(cuts)]))
-        empty = [np.empty((2, 0), np.int64)]
-        return {name: Ranges(path, *np.concatenate(found[name] or empty, axis=1)) for name in stored}
+        return {name: Ranges.joined(path, parts) for name, parts in found.items()}

@@ -46,8 +46,8 @@ class TarReader(Reader):
         for name, offset, length in members(path):
             field = field_of(name, fields)
             found[field.name].append((offset, length))
-        ranges = {name: np.array(pairs, np.int64).reshape(-1, 2).T.copy() for name, pairs in found.items()}
-        return {f.name: Ranges(path, *ranges[f.name]) for f in fields if not f.is_scalar}
+        parts = {name: np.array(pairs, np.int64).reshape(-1, 2).T for name, pairs in found.items()}
+        return {f.name: Ranges.joined(path, [parts[f.name]]) for f in fields if not f.is_scalar}
 
 
 def members(path: Path) -> Iterator[tuple[str, int, int]]:
