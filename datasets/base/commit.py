@@ -17,7 +17,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ __all__ = [
     "SplitPaths",
     "make_folders",
     "publish_file",
+    "publish_files",
     "publish_shard",
     "storage_errors",
     "sync_file",
@@ -190,6 +191,11 @@ def write_file(path: Path, write: Callable[[Any], None]) -> StoredFile:
 def publish_file(path: Path, content: bytes) -> StoredFile:
     """Write `content` as `write_file` does."""
     return write_file(path, lambda file: file.write(content))
+
+
+def publish_files(folder: Path, contents: Mapping[str, bytes]) -> tuple[StoredFile, ...]:
+    """Write files, name to content, as `write_file` does, in the order of their names."""
+    return tuple(publish_file(folder / name, content) for name, content in sorted(contents.items()))
 
 
 def publish_shard(folder: Path, target: Path, synced: Callable[[], object]) -> tuple[StoredFile, ...]:

@@ -9,14 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from datasets.base.commit import SplitPaths, make_folders, storage_errors, write_file
 from datasets.base.distributed import rank_and_world
-from datasets.base.errors import ConfigError, InputError, ShardwrightError, StorageError
+from datasets.base.errors import ConfigError, InputError, StorageError, text_of
 from datasets.base.fields import Field, check_fields
 from datasets.base.lock import split_lock
 from datasets.base.manifest import Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_split, check_whole
-from datasets.base.pipeline import Batch, worker_errors
+from datasets.base.pipeline import Batch, Failure, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
-from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path, staging_paths
+from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path
+from datasets.base.swap import staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -237,15 +238,12 @@ class Converter(ABC):
         for index in range(len(self.source)):
             try:
                 fields = self._fields_of(self.source[index])
+            except ConfigError:
+                raise
             except (Exception, SystemExit) as error:  # a dataset may raise anything
-                if self.on_error == "skip" and not isinstance(error, ConfigError):
+                if self.on_error == "skip":
                     continue
-                if isinstance(error, ConfigError):
-                    raise
-                reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
-                name = self.source.name(index)
-                kind = type(error) if isinstance(error, InputError) else InputError
-                raise kind(f"{name}: {reason}; mend or remove it, or pass on_error='skip'") from error
+                raise Failure(index, text_of(error), cause=error).error(self.source.name(index)) from error
             check_fields(fields)
             return fields
         raise InputError("no sample of input_data can be read; nothing was written")

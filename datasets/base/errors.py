@@ -32,6 +32,7 @@ __all__ = [
     "StorageError",
     "UnsafeDataError",
     "UnsupportedImageError",
+    "text_of",
 ]
 
 
@@ -85,3 +86,8 @@ class StorageError(ShardwrightError, OSError):
 
 class UnsafeDataError(ShardwrightError, ValueError):
     """A file asks for something that would be dangerous to do."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says, and of which class it is if it is not one of this library."""
+    return str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"

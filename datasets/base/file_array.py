@@ -8,10 +8,12 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from datasets.base.storage import WriteFile
 
 __all__ = ["FileArray"]
 
@@ -34,14 +36,12 @@ class FileArray:
     def __init__(self, path: Path, dtype: str, shape: Sequence[int], offset: int) -> None:
         self.dtype, self.shape, self.offset = np.dtype(dtype), tuple(shape), offset
         self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        self._file: BinaryIO = path.open("rb+", buffering=0)
+        self._file = WriteFile(path, "rb+")
         _reserve(self._file, offset + self.shape[0] * self._row)
 
     def __setitem__(self, rows: slice, values: NDArray[Any]) -> None:
         block = np.ascontiguousarray(np.broadcast_to(values, self._go_to(rows)), dtype=self.dtype)
-        view = memoryview(block.reshape(-1).view(np.uint8).data)
-        while view.nbytes:
-            view = view[self._file.write(view) :]
+        self._file.write(block.reshape(-1).view(np.uint8))
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         shape = self._go_to(rows)
@@ -58,7 +58,7 @@ class FileArray:
         self._file.close()
 
 
-def _reserve(file: BinaryIO, size: int) -> None:
+def _reserve(file: WriteFile, size: int) -> None:
     """Make the file `size` bytes long, with blocks behind them where the system can."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets.base.commit import SplitPaths, publish_file, storage_errors, sync_folder, write_file
+from datasets.base.commit import SplitPaths, publish_file, publish_files, storage_errors, sync_folder, write_file
 from datasets.base.errors import ConfigError, StorageError
 from datasets.base.formats import get_format
 from datasets.base.lock import split_lock
@@ -156,4 +156,4 @@ def _write_extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> 
     for shard in shards:
         name = f"{shard.files[0].name.partition('.')[0]}{record.suffix}"
         contents |= converter._shard_extras(paths.data / name, manifest.fields)
-    return tuple(publish_file(paths.metadata / name, content) for name, content in sorted(contents.items()))
+    return publish_files(paths.metadata, contents)

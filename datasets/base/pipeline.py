@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from datasets.base.errors import ConfigError, InputError, ShardwrightError
+from datasets.base.errors import ConfigError, InputError, ShardwrightError, text_of
 from datasets.base.images import EncodedImage
 from datasets.base.threads import in_threads
 from datasets.base.values import ByteColumn, Column
@@ -64,6 +64,11 @@ class Failure:
     reason: str
     sha256: str = ""
     cause: BaseException | None = None
+
+    def error(self, name: str) -> InputError:
+        """Return the error that tells it, of the class of its cause if that is one of input."""
+        kind = type(self.cause) if isinstance(self.cause, InputError) else InputError
+        return kind(f"{name}: {self.reason}; mend or remove it, or pass on_error='skip'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +151,11 @@ def _unpacked(sent: Any) -> Column:
 
 
 def _failure(index: int, error: BaseException, sample: Any = None) -> Failure:
-    reason = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
     encoded = [v for v in sample.values() if isinstance(v, EncodedImage)] if isinstance(sample, dict) else []
     sha256 = hashlib.sha256(encoded[0].data).hexdigest() if encoded else ""
     # A cause that may not survive the way from another process stays behind; its text is in the reason.
     travels = isinstance(error, ShardwrightError) or type(error).__module__ == "builtins"
-    return Failure(index, reason, sha256, error if travels else None)
+    return Failure(index, text_of(error), sha256, error if travels else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, sync_folder
+from datasets.base.commit import Part, SplitPaths, publish_file, publish_files
 from datasets.base.errors import IncompleteDatasetError, LockedError, PlanMismatchError
 from datasets.base.formats import get_format
 from datasets.base.index import index_dtype
 from datasets.base.lock import held_lock
 from datasets.base.manifest import Manifest, StoredFile, canonical_json
 from datasets.base.new_split import add_modes, write_index
-from datasets.base.plan import Plan, differences, listing_path, pause
+from datasets.base.plan import Plan, differences, pause
 from datasets.base.published import check_split_files, load_manifest
+from datasets.base.swap import clean_up, staging_paths, swap_in
 
 __all__ = [
     "begun_by",
@@ -27,13 +26,7 @@ __all__ = [
     "finished",
     "publish_when_complete",
     "rank_path",
-    "staging_paths",
 ]
-
-
-def staging_paths(paths: SplitPaths) -> SplitPaths:
-    """Return where a split is written that will replace the one that is there."""
-    return SplitPaths(paths.metadata / f".{paths.split}.new", paths.split)
 
 
 def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
@@ -215,60 +208,7 @@ def _write_extra(
     if skipped:
         lines = [canonical_json(entry).replace("\n", "") + "\n" for entry in skipped]
         contents[paths.skipped.name] = "".join(lines).encode()
-    of_split = [publish_file(paths.metadata / name, content) for name, content in sorted(contents.items())]
-    return (*of_split, *(file for part in parts for file in part.extra))
-
-
-def clean_up(paths: SplitPaths) -> None:
-    """Remove what only an unfinished conversion needs."""
-    for path in sorted(paths.metadata.glob(f".{paths.split}.part-*")):
-        path.unlink(missing_ok=True)
-    for folder in paths.data.glob(f".{paths.split}-*.tmp"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for path in paths.metadata.glob(f".{paths.split}.*.tmp"):
-        path.unlink(missing_ok=True)
-    for path in paths.metadata.glob(f".{paths.split}.rank-*"):
-        path.unlink(missing_ok=True)
-    listing_path(paths).unlink(missing_ok=True)
-    paths.plan.unlink(missing_ok=True)
-
-
-def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
-    """Replace a split, finished or not, by the published one in `staging`.
-
-    The old manifest goes first and the new one comes last, so no moment shows a
-    mixture; killed in between, the next call goes on here.
-    """
-    kept = _named_files(paths, load_manifest(staging))
-    with storage_errors(paths.manifest):
-        paths.manifest.unlink(missing_ok=True)
-        sync_folder(paths.metadata)
-        clean_up(paths)
-        for path in _split_files(paths) - kept:
-            path.unlink(missing_ok=True)
-        new = [p for folder in (staging.data, staging.metadata) for p in sorted(folder.iterdir())]
-        new.sort(key=lambda p: p.name == staging.manifest.name)
-        for path in new:
-            if path.name == staging.manifest.name:
-                sync_folder(paths.data)
-                sync_folder(paths.metadata)
-            path.replace(paths.root / path.relative_to(staging.root))
-        sync_folder(paths.metadata)
-        shutil.rmtree(staging.root)
-
-
-def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
-    """Return where the files of a split lie, or will lie: some may have been moved already."""
-    metadata = {paths.metadata / file.name for file in manifest.metadata_files}
-    return {paths.manifest, *metadata, *(paths.data / file.name for file in manifest.shard_files)}
-
-
-def _split_files(paths: SplitPaths) -> set[Path]:
-    """Return the published files of a split; no other split's name can begin like this."""
-    shards = re.compile(rf"{re.escape(paths.split)}-\d{{5,}}-of-\d{{5,}}\..+")
-    named = {p for p in paths.data.iterdir() if shards.fullmatch(p.name)}
-    prefix = f"{paths.split}."
-    return named | {p for p in paths.metadata.iterdir() if p.name.startswith(prefix) or shards.fullmatch(p.name)}
+    return (*publish_files(paths.metadata, contents), *(file for part in parts for file in part.extra))
 
 
 def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:

@@ -224,14 +224,14 @@ def _read_some(fd: int, length: int, offset: int, path: Path) -> bytes:
 
 
 class WriteFile(io.FileIO):
-    """A new file, without a buffer, that takes each write whole.
+    """A file, by default a new one, without a buffer, that takes each write whole.
 
     No piece that reaches the system is larger than `WRITE_BYTES`: for larger ones Linux looks
     for contiguous memory, which was up to ten times slower on virtual machines.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "wb")
+    def __init__(self, path: Path, mode: str = "wb") -> None:
+        super().__init__(path, mode)
 
     def write(self, data: Any, /) -> int:
         """Write all bytes of a buffer."""

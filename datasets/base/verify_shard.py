@@ -12,7 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.commit import SplitPaths
-from datasets.base.errors import ConfigError, CorruptShardError, ShardwrightError
+from datasets.base.errors import ConfigError, CorruptShardError, ShardwrightError, text_of
 from datasets.base.fields import Field
 from datasets.base.formats import Format, get_format
 from datasets.base.index import Ranges, check_file, trim
@@ -55,8 +55,7 @@ class Problem:
 
 def reason_of(error: Exception, path: Path) -> str:
     """Return what an error says, without the path that it begins with."""
-    text = str(error) if isinstance(error, ShardwrightError) else f"{type(error).__name__}: {error}"
-    return text.removeprefix(str(path)).lstrip(": ")
+    return text_of(error).removeprefix(str(path)).lstrip(": ")
 
 
 def file_damage(path: Path, stored: StoredFile) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.commit import Part, SplitPaths, publish_file, publish_shard, storage_errors, sync_files
+from datasets.base.commit import Part, SplitPaths, publish_files, publish_shard, storage_errors, sync_files
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
 from datasets.base.formats import get_format
@@ -182,8 +182,7 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
     name = writer.source.name(failure.index)
     options = writer.plan.values["options"]
     if options["on_error"] != "skip":
-        kind = type(failure.cause) if isinstance(failure.cause, InputError) else InputError
-        raise kind(f"{name}: {failure.reason}; mend or remove it, or pass on_error='skip'") from failure.cause
+        raise failure.error(name) from failure.cause
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
     writer.skipped.append(failure.index)
     if writer.max_skipped is not None and len(writer.skipped) > writer.max_skipped:
@@ -203,7 +202,7 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     field_files = {f.name: names.index(located[f.name].path.name) for f in stored}
     extras = record.load_converter()._shard_extras(path, fields)
     files = publish_shard(path.parent, writer.paths.data, synced.result)
-    extra = tuple(publish_file(writer.paths.metadata / name, data) for name, data in sorted(extras.items()))
+    extra = publish_files(writer.paths.metadata, extras)
     modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
     Part(Shard(log.count, files), field_files, modes, log.skipped, extra).write(writer.paths.part(shard), records)
 

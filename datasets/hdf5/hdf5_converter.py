@@ -12,6 +12,7 @@ from datasets.base.converter import ConverterFixedSize
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.options import check_choice
+from datasets.base.storage import WriteFile
 
 __all__ = ["HDF5Converter"]
 
@@ -90,7 +91,7 @@ class _Disk:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: Any = path.open("wb+", buffering=0)
+        self._file = WriteFile(path, "wb+")
         self._error: OSError | None = None
 
     def __enter__(self) -> Self:
@@ -103,10 +104,9 @@ class _Disk:
 
     def write(self, data: Any) -> int:
         """Write all of `data`, unless an earlier write has failed."""
-        rest = memoryview(data)
         try:
-            while rest and self._error is None:
-                rest = rest[self._file.write(rest) :]
+            if self._error is None:
+                self._file.write(data)
         except OSError as error:
             self._error = error
         return len(data)
@@ -121,23 +121,19 @@ class _Disk:
 
     def readinto(self, buffer: Any) -> int:
         """Read; what could not be written is zeros."""
-        count: int = self._file.readinto(buffer)
-        return count
+        return self._file.readinto(buffer)
 
     def read(self, size: int = -1) -> bytes:
         """Read; by this method h5py knows a file."""
-        data: bytes = self._file.read(size)
-        return data
+        return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place in the file."""
-        place: int = self._file.seek(offset, whence)
-        return place
+        return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         """Return the place in the file."""
-        place: int = self._file.tell()
-        return place
+        return self._file.tell()
 
     def flush(self) -> None:
         """Do nothing; nothing is buffered."""

@@ -1,0 +1,69 @@
+"""Replace a split by one that was written aside, and remove what only an unfinished conversion needs."""
+
+import re
+import shutil
+from pathlib import Path
+
+from datasets.base.commit import SplitPaths, storage_errors, sync_folder
+from datasets.base.manifest import Manifest
+from datasets.base.plan import listing_path
+from datasets.base.published import load_manifest
+
+__all__ = ["clean_up", "staging_paths", "swap_in"]
+
+
+def staging_paths(paths: SplitPaths) -> SplitPaths:
+    """Return where a split is written that will replace the one that is there."""
+    return SplitPaths(paths.metadata / f".{paths.split}.new", paths.split)
+
+
+def clean_up(paths: SplitPaths) -> None:
+    """Remove what only an unfinished conversion needs."""
+    for path in sorted(paths.metadata.glob(f".{paths.split}.part-*")):
+        path.unlink(missing_ok=True)
+    for folder in paths.data.glob(f".{paths.split}-*.tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in paths.metadata.glob(f".{paths.split}.*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in paths.metadata.glob(f".{paths.split}.rank-*"):
+        path.unlink(missing_ok=True)
+    listing_path(paths).unlink(missing_ok=True)
+    paths.plan.unlink(missing_ok=True)
+
+
+def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
+    """Replace a split, finished or not, by the published one in `staging`.
+
+    The old manifest goes first and the new one comes last, so no moment shows a
+    mixture; killed in between, the next call goes on here.
+    """
+    kept = _named_files(paths, load_manifest(staging))
+    with storage_errors(paths.manifest):
+        paths.manifest.unlink(missing_ok=True)
+        sync_folder(paths.metadata)
+        clean_up(paths)
+        for path in _split_files(paths) - kept:
+            path.unlink(missing_ok=True)
+        new = [p for folder in (staging.data, staging.metadata) for p in sorted(folder.iterdir())]
+        new.sort(key=lambda p: p.name == staging.manifest.name)
+        for path in new:
+            if path.name == staging.manifest.name:
+                sync_folder(paths.data)
+                sync_folder(paths.metadata)
+            path.replace(paths.root / path.relative_to(staging.root))
+        sync_folder(paths.metadata)
+        shutil.rmtree(staging.root)
+
+
+def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
+    """Return where the files of a split lie, or will lie: some may have been moved already."""
+    metadata = {paths.metadata / file.name for file in manifest.metadata_files}
+    return {paths.manifest, *metadata, *(paths.data / file.name for file in manifest.shard_files)}
+
+
+def _split_files(paths: SplitPaths) -> set[Path]:
+    """Return the published files of a split; no other split's name can begin like this."""
+    shards = re.compile(rf"{re.escape(paths.split)}-\d{{5,}}-of-\d{{5,}}\..+")
+    named = {p for p in paths.data.iterdir() if shards.fullmatch(p.name)}
+    prefix = f"{paths.split}."
+    return named | {p for p in paths.metadata.iterdir() if p.name.startswith(prefix) or shards.fullmatch(p.name)}
