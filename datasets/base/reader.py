@@ -32,6 +32,7 @@ from datasets.base.published import check_split_files, load_manifest
 from datasets.base.restore import restore, restore_array
 from datasets.base.selection import Concat, View, concat
 from datasets.base.storage import FileCache
+from datasets.base.transformed import transform_dict, transform_tuple
 from datasets.base.tv import as_tv_tensors
 
 __all__ = ["OUTPUTS", "Reader"]
@@ -270,28 +271,13 @@ class Reader(View, Dataset[Any]):
     def _finish(self, values: tuple[Any, ...]) -> Any:
         """Make a sample of its values and apply the transforms."""
         if self.manifest.sample_type == "dict":
-            return self._finish_dict({f.name: v for f, v in zip(self.fields, values, strict=True)})
+            sample = {f.name: v for f, v in zip(self.fields, values, strict=True)}
+            if self.transforms is not None:
+                return self.transforms(sample)
+            return transform_dict(sample, self.fields, self.transform, self.target_transform)
         if self.transforms is not None:
             return self.transforms(*values)
-        parts = list(values)
-        first = next((i for i, f in enumerate(self.fields) if f.is_image), 0)
-        if self.transform is not None:
-            parts[first] = self.transform(parts[first])
-        if self.target_transform is not None and len(parts) > 1:
-            parts[1] = self.target_transform(parts[1])
-        return tuple(parts) if len(parts) > 1 else parts[0]
-
-    def _finish_dict(self, sample: dict[str, Any]) -> Any:
-        if self.transforms is not None:
-            return self.transforms(sample)
-        image = next((f.name for f in self.fields if f.is_image), self.fields[0].name)
-        masks = [f.name for f in self.fields if f.kind == "mask"]
-        target = "label" if "label" in sample else next(iter(masks), None)
-        if self.transform is not None:
-            sample[image] = self.transform(sample[image])
-        if self.target_transform is not None and target is not None:
-            sample[target] = self.target_transform(sample[target])
-        return sample
+        return transform_tuple(values, self.fields, self.transform, self.target_transform)
 
     def _shard_file(self, field: str, shard: int) -> tuple[Path, int]:
         """Return the file that holds a field of a shard, and its size."""
