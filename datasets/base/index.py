@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from datasets.base.errors import CorruptShardError, IncompleteDatasetError, UnsafeDataError
 from datasets.base.fields import Field
 from datasets.base.manifest import Manifest, StoredFile
+from datasets.base.npy import npy_header
 from datasets.base.storage import hash_file, mapped
-from datasets.base.values import npy_header
 
 __all__ = ["Ranges", "build_records", "check_file", "check_size", "index_dtype", "map_index", "open_index"]
 

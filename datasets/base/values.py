@@ -1,6 +1,5 @@
 """Values to stored bytes, and which field stores a value: pure functions. `restore` is the way back."""
 
-import io
 import json
 import operator
 from collections.abc import Iterator, Sequence
@@ -17,9 +16,10 @@ from datasets.base import images, masks
 from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
+from datasets.base.npy import npy_header
 from datasets.base.tv import field_of_tv_tensor
 
-__all__ = ["MASK_NAMES", "ByteColumn", "Column", "infer_field", "npy_header", "pack", "with_palette"]
+__all__ = ["MASK_NAMES", "ByteColumn", "Column", "infer_field", "pack", "with_palette"]
 
 MASK_NAMES = ("mask", "seg", "segmentation")
 
@@ -204,13 +204,6 @@ def _has_odd_key(value: Any) -> bool:
     if isinstance(value, dict):
         return not all(isinstance(key, str) for key in value) or any(map(_has_odd_key, value.values()))
     return isinstance(value, (list, tuple)) and any(map(_has_odd_key, value))
-
-
-def npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:
-    """Return the bytes that make raw C-order values of `dtype` and `shape` an .npy file."""
-    out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
-    return out.getvalue()
 
 
 def infer_field(name: str, value: Any) -> Field:

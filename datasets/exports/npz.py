@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datasets.base import images, masks
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
-from datasets.base.values import npy_header
+from datasets.base.npy import npy_header
 from datasets.exports.samples import Samples
 
 __all__ = ["export_npz"]

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from datasets.base.adopt import Found
 from datasets.base.adopt_arrays import field_of_array, number_field
 from datasets.base.adopt_values import field_name
-from datasets.base.errors import InputError, UnsafeDataError
+from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.base.index import Ranges
+from datasets.base.npy import read_npy_header
 
 __all__ = ["adopt_npy"]
 
@@ -73,16 +74,8 @@ def _together(path: Path) -> dict[str, Path]:
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Return shape, dtype and where the values begin."""
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise InputError(f"{path} is of .npy version {version}, which only structured arrays need: write numbers")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = read_npy_header(file, str(path))
         offset, size = file.tell(), path.stat().st_size
-    if dtype.hasobject:
-        raise UnsafeDataError(f"{path} holds Python objects, which are never unpickled: write numbers")
-    if not shape or any(type(n) is not int or n < 0 for n in shape):
-        raise InputError(f"{path} holds an array of shape {shape}: the first axis counts the samples")
     if fortran and len(shape) > 1:
         raise InputError(f"{path} is in Fortran order, so no sample lies there in one piece: convert it")
     if offset + math.prod(shape) * dtype.itemsize != size:

@@ -7,7 +7,7 @@ from pathlib import Path
 from datasets.base.converter import ConverterFixedSize
 from datasets.base.fields import Field
 from datasets.base.file_array import FileArray
-from datasets.base.values import npy_header
+from datasets.base.npy import npy_header
 from datasets.memmap.memmap_reader import field_path
 
 __all__ = ["MemmapConverter"]

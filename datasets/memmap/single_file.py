@@ -22,8 +22,8 @@ from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchErr
 from datasets.base.file_array import FileArray
 from datasets.base.lock import held_lock
 from datasets.base.manifest import StoredFile, canonical_json, parse_json
+from datasets.base.npy import npy_header
 from datasets.base.plan import differences
-from datasets.base.values import npy_header
 
 __all__ = ["SingleFile", "available_memory", "check_memory", "write_single_file"]
 

@@ -18,9 +18,10 @@ import pyarrow as pa
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.groups import Groups
+from datasets.base.npy import npy_header
 from datasets.base.pipeline import Batch
 from datasets.base.storage import WriteFile
-from datasets.base.values import ByteColumn, Column, npy_header
+from datasets.base.values import ByteColumn, Column
 
 __all__ = ["ArrowShard", "byte_values", "open_shard", "schema_of"]
 

@@ -9,26 +9,20 @@ import io
 import math
 import os
 import struct
-import tokenize
 import zipfile
 from typing import Any
 
 import numpy as np
 
 from datasets.base.errors import ConfigError, InputError, UnsafeDataError
+from datasets.base.npy import MAX_HEADER, read_npy_header
 from datasets.sources.array_bytes import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
-from datasets.sources.array_rows import PackedRows, Rows, check_numbers
+from datasets.sources.array_rows import PackedRows, Rows
 
 __all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_HEADER_BYTES = 2**16  # more than the header of any array of numbers takes
-# What NumPy's parser lets through of a damaged header.
-_HEADER_ERRORS = (
-    *(ValueError, TypeError, KeyError, SyntaxError, OverflowError),
-    *(RecursionError, MemoryError, tokenize.TokenError),
-)
 _IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -130,27 +124,10 @@ def _chosen(file: FileBytes, member: str | None, names: list[str]) -> str:
 
 def _open_npy(source: Bytes, size: int, name: str) -> PackedRows:
     """Read the header of an .npy file (or zip member) of `size` bytes."""
-    head = io.BytesIO(head_of(source, _HEADER_BYTES))
-    shape, fortran, dtype = _npy_header(head, name)
+    head = io.BytesIO(head_of(source, MAX_HEADER))
+    shape, fortran, dtype = read_npy_header(head, name)
     _check_size(name, shape, dtype, size - head.tell())
     return PackedRows(name, shape, dtype, source, head.tell(), fortran)
-
-
-def _npy_header(head: io.BytesIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(head)
-        if version not in reads:
-            raise InputError(f"{name}: .npy version {version} is for tables, not for plain arrays")
-        shape, fortran, dtype = reads[version](head, max_header_size=_HEADER_BYTES)
-    except InputError:
-        raise
-    except _HEADER_ERRORS as error:
-        raise InputError(f"{name}: the .npy header is damaged ({error}); make or copy it again") from error
-    check_numbers(dtype, name, unsafe=UnsafeDataError)
-    if not shape or any(type(n) is not int or n < 0 for n in shape):
-        raise InputError(f"{name} has shape {shape}: the first axis counts the samples")
-    return shape, fortran, dtype
 
 
 def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.base.errors import InputError, ShardwrightError
+from datasets.base.errors import InputError
 from datasets.sources.array_bytes import Bytes, FileBytes, file_bytes
 
 __all__ = ["BLOCK_BYTES", "MemoryRows", "PackedRows", "Rows", "check_numbers", "rows_of_array"]
@@ -18,10 +18,10 @@ __all__ = ["BLOCK_BYTES", "MemoryRows", "PackedRows", "Rows", "check_numbers", "
 BLOCK_BYTES = 2**24  # what is read at once where single rows would be slow
 
 
-def check_numbers(dtype: np.dtype[Any], name: str, unsafe: type[ShardwrightError] = InputError) -> None:
-    """Raise `InputError` unless values of this dtype are plain numbers or strings; `unsafe` if they are objects."""
+def check_numbers(dtype: np.dtype[Any], name: str) -> None:
+    """Raise `InputError` unless values of this dtype are plain numbers or strings."""
     if dtype.hasobject:
-        raise unsafe(
+        raise InputError(
             f"{name} holds Python objects (dtype {dtype}), which are never unpickled: "
             "save it again with a number or string dtype, for example array.astype('uint8') or array.astype(str)"
         )

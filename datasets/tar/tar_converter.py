@@ -12,9 +12,10 @@ from datasets.base.converter import ConverterFlexibleSize
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.manifest import Shard
+from datasets.base.npy import npy_header
 from datasets.base.pipeline import Batch
 from datasets.base.storage import WriteFile
-from datasets.base.values import ByteColumn, npy_header
+from datasets.base.values import ByteColumn
 from datasets.tar.tar_reader import BLOCK, members
 
 __all__ = ["TarConverter"]
