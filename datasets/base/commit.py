@@ -92,9 +92,18 @@ class SplitPaths:
         """The plan of a conversion under way."""
         return self.metadata / f".{self.split}.plan.json"
 
+    @property
+    def staging(self) -> "SplitPaths":
+        """Where a split is written that will replace the one that is there."""
+        return SplitPaths(self.metadata / f".{self.split}.new", self.split)
+
     def part(self, shard: int) -> Path:
         """The record of a finished shard."""
         return self.metadata / f".{self.split}.part-{shard:05d}"
+
+    def rank(self, rank: int) -> Path:
+        """The file that says that a rank has come, where a split is written that replaces another."""
+        return self.metadata / f".{self.split}.rank-{rank}"
 
     def lock(self, rank: int) -> Path:
         """The lock of a rank."""

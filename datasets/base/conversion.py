@@ -16,8 +16,7 @@ from datasets.base.manifest import Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_split, check_whole
 from datasets.base.pipeline import Batch, Failure, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
-from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path
-from datasets.base.swap import staging_paths
+from datasets.base.publish import begun_by, finished, publish_when_complete
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -127,7 +126,7 @@ class Converter(ABC):
     def source(self) -> Source:
         """What is converted. Rank 0 alone lists the files of a folder or archive; the others wait for its list."""
         if self._source is None:
-            place = staging_paths(self.paths) if self.overwrite else self.paths
+            place = self.paths.staging if self.overwrite else self.paths
             self._source = listed_source(place, self._input, self.wait_timeout)
         return self._source
 
@@ -181,7 +180,7 @@ class Converter(ABC):
             self._publish_listing(target, plan)
         agree_on_plan(target, plan, self.rank, self.wait_timeout)
         if target != self.paths and self.world > 1:
-            rank_path(target, self.rank).touch()
+            target.rank(self.rank).touch()
         try:
             write_shards(self._writer(target, plan), self.rank, self.world)
         except StorageError:
@@ -198,7 +197,7 @@ class Converter(ABC):
         """Return where to write: aside, if a split is to be replaced."""
         if not self.overwrite:
             return self.paths
-        staging = staging_paths(self.paths)
+        staging = self.paths.staging
         if self.rank == 0 and staging.root.exists() and not begun_by(staging, plan):
             shutil.rmtree(staging.root)
         return staging

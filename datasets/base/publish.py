@@ -18,14 +18,13 @@ from datasets.base.manifest import Manifest, StoredFile, canonical_json
 from datasets.base.new_split import add_modes, write_index
 from datasets.base.plan import Plan, differences, pause
 from datasets.base.published import check_split_files, load_manifest
-from datasets.base.swap import clean_up, staging_paths, swap_in
+from datasets.base.swap import clean_up, swap_in
 
 __all__ = [
     "begun_by",
     "finalize",
     "finished",
     "publish_when_complete",
-    "rank_path",
 ]
 
 
@@ -127,11 +126,6 @@ def _missing_shards(paths: SplitPaths, plan: Plan) -> list[int]:
     return [k for k in range(plan.num_shards) if paths.part(k).name not in names]
 
 
-def rank_path(paths: SplitPaths, rank: int) -> Path:
-    """Return the file that says that a rank has come, where a split is written that replaces another."""
-    return paths.metadata / f".{paths.split}.rank-{rank}"
-
-
 def _absent_ranks(target: SplitPaths, world: int) -> list[int]:
     try:
         names = set(os.listdir(target.metadata))
@@ -139,7 +133,7 @@ def _absent_ranks(target: SplitPaths, world: int) -> list[int]:
         return []
     if world == 1 or target.manifest.name in names:
         return []
-    return [rank for rank in range(world) if rank_path(target, rank).name not in names]
+    return [rank for rank in range(world) if target.rank(rank).name not in names]
 
 
 def _shown(numbers: list[int]) -> str:
@@ -227,7 +221,7 @@ def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
     paths = SplitPaths(Path(dataset_path).absolute(), split)
     if paths.manifest.exists():
         return load_manifest(paths)
-    staging = staging_paths(paths)
+    staging = paths.staging
     target = staging if staging.root.exists() else paths
     plan = Plan.read(target.plan)
     if plan is None and not target.manifest.exists():

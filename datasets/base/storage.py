@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,15 @@ def hash_file(path: Path, block: int = 2**18) -> str:
 
 
 class _Handle:
-    """An open file, how many reads use it now, and whether it was given up."""
+    """An open file, which is closed as soon as nobody holds this any more."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path) -> None:
+        self.fd = -1
         self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-        self.users, self.dropped = 0, False
-        found = os.fstat(self.fd).st_size
-        if found != size:
-            os.close(self.fd)
-            raise CorruptShardError(
-                f"{path} has {found} bytes, {size} were written; restore it from a copy or convert again"
-            )
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may be gone at the interpreter's exit
+        if self.fd >= 0:
+            close(self.fd)
 
 
 class FileCache:
@@ -95,72 +93,47 @@ class FileCache:
     def open(self, path: Path, size: int) -> Iterator[int]:
         """Lend the descriptor of a file that must have `size` bytes."""
         if self._pid != os.getpid():
-            self._after_fork()
-        handle = self._acquire(path, size)
-        try:
-            yield handle.fd
-        finally:
-            self._release(handle)
+            self._renew()  # the parent's lock may be held by a thread that does not exist here
+        handle = self._get(path, size)
+        yield handle.fd
 
-    def drop(self, path: Path) -> None:
-        """Forget a file, so that the next use opens it anew."""
-        with self._lock:
-            handle = self._handles.pop(path, None)
-            if handle:
-                self._give_up(handle)
-
-    def close(self) -> None:
-        """Close all files; a later use opens them again."""
-        for path in list(self._handles):
-            self.drop(path)
-
-    def __del__(self) -> None:
-        # At interpreter exit the module's globals may be gone already.
-        if contextlib is not None:
-            with contextlib.suppress(Exception):
-                self.close()
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-    def _after_fork(self) -> None:
-        # The parent's lock may be held by a thread that does not exist here.
-        inherited = list(self._handles.values())
-        self._renew()
-        for handle in inherited:
-            with contextlib.suppress(OSError):
-                os.close(handle.fd)
-
-    def _acquire(self, path: Path, size: int) -> _Handle:
+    def _get(self, path: Path, size: int) -> _Handle:
         with self._lock:
             handle = self._handles.get(path)
             if handle is None:
                 handle = self._handles[path] = _open(path, size)
             else:
                 self._handles.move_to_end(path)
-            handle.users += 1
             while len(self._handles) > self.limit:
-                self._give_up(self._handles.popitem(last=False)[1])
+                self._handles.popitem(last=False)
             return handle
 
-    def _release(self, handle: _Handle) -> None:
+    def drop(self, path: Path) -> None:
+        """Forget a file, so that the next use opens it anew."""
         with self._lock:
-            handle.users -= 1
-            if handle.dropped and not handle.users:
-                os.close(handle.fd)
+            self._handles.pop(path, None)
 
-    @staticmethod
-    def _give_up(handle: _Handle) -> None:
-        handle.dropped = True
-        if not handle.users:
-            os.close(handle.fd)
+    def close(self) -> None:
+        """Close all files; a later use opens them again."""
+        with self._lock:
+            self._handles.clear()
+
+    def __len__(self) -> int:
+        return len(self._handles)
 
 
 def _open(path: Path, size: int) -> _Handle:
     try:
-        return _Handle(path, size)
+        handle = _Handle(path)
+        found = os.fstat(handle.fd).st_size
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}; was the split moved or deleted while it was read?") from error
+    if found != size:
+        del handle  # the error, which would hold it, may be kept for long
+        raise CorruptShardError(
+            f"{path} has {found} bytes, {size} were written; restore it from a copy or convert again"
+        )
+    return handle
 
 
 # Values that lie end to end in a file: where they begin, their bytes, and the buffers they go to.

@@ -9,24 +9,16 @@ from datasets.base.manifest import Manifest
 from datasets.base.plan import listing_path
 from datasets.base.published import load_manifest
 
-__all__ = ["clean_up", "staging_paths", "swap_in"]
-
-
-def staging_paths(paths: SplitPaths) -> SplitPaths:
-    """Return where a split is written that will replace the one that is there."""
-    return SplitPaths(paths.metadata / f".{paths.split}.new", paths.split)
+__all__ = ["clean_up", "swap_in"]
 
 
 def clean_up(paths: SplitPaths) -> None:
     """Remove what only an unfinished conversion needs."""
-    for path in sorted(paths.metadata.glob(f".{paths.split}.part-*")):
-        path.unlink(missing_ok=True)
     for folder in paths.data.glob(f".{paths.split}-*.tmp"):
         shutil.rmtree(folder, ignore_errors=True)
-    for path in paths.metadata.glob(f".{paths.split}.*.tmp"):
-        path.unlink(missing_ok=True)
-    for path in paths.metadata.glob(f".{paths.split}.rank-*"):
-        path.unlink(missing_ok=True)
+    for pattern in ("part-*", "*.tmp", "rank-*"):
+        for path in sorted(paths.metadata.glob(f".{paths.split}.{pattern}")):
+            path.unlink(missing_ok=True)
     listing_path(paths).unlink(missing_ok=True)
     paths.plan.unlink(missing_ok=True)
 

@@ -123,9 +123,7 @@ def _opened(options: argparse.Namespace, split: str) -> Any:
 
 def _finished_samples(converter: Any) -> int:
     """Return how many samples an earlier run of the same conversion has finished, at most."""
-    from datasets.base.swap import staging_paths
-
-    paths = staging_paths(converter.paths) if converter.overwrite else converter.paths
+    paths = converter.paths.staging if converter.overwrite else converter.paths
     total, per_shard = len(converter.source), int(converter.images_per_file)
     shards = len(list(paths.metadata.glob(f".{paths.split}.part-*[0-9]")))
     return total if paths.manifest.exists() else min(shards * per_shard, total)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import h5py
 
@@ -81,59 +81,38 @@ class HDF5Converter(ConverterFixedSize):
         return dataset
 
 
-class _Disk:
+class _Disk(WriteFile):
     """The file that HDF5 writes to, by way of Python.
 
     HDF5 ends the process, at its exit at the latest, when a write or the closing
     of a file has failed. So the first error of the file system is kept, HDF5 is
-    told that all went well, and the error is raised once HDF5 is done. This also
-    keeps HDF5's lock away, which forked workers would inherit and hold.
+    told that all went well, and the error is raised once HDF5 is done; what could
+    not be written is zeros to it. This also keeps HDF5's lock away, which forked
+    workers would inherit and hold.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = WriteFile(path, "wb+")
+        super().__init__(path, "wb+")
         self._error: OSError | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self.close()
         if self._error is not None:
             raise self._error
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Any, /) -> int:
         """Write all of `data`, unless an earlier write has failed."""
         try:
             if self._error is None:
-                self._file.write(data)
+                super().write(data)
         except OSError as error:
             self._error = error
         return len(data)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None, /) -> int:
         """Set the length of the file."""
         try:
-            self._file.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self._error = self._error or error
-        return size
-
-    def readinto(self, buffer: Any) -> int:
-        """Read; what could not be written is zeros."""
-        return self._file.readinto(buffer)
-
-    def read(self, size: int = -1) -> bytes:
-        """Read; by this method h5py knows a file."""
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in the file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Do nothing; nothing is buffered."""
+        return size or 0
