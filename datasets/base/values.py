@@ -19,7 +19,7 @@ from datasets.base.images import EncodedImage
 from datasets.base.npy import npy_header
 from datasets.base.tv import field_of_tv_tensor
 
-__all__ = ["MASK_NAMES", "ByteColumn", "Column", "infer_field", "pack", "with_palette"]
+__all__ = ["MASK_NAMES", "ByteColumn", "Column", "as_npy", "infer_field", "pack", "with_palette"]
 
 MASK_NAMES = ("mask", "seg", "segmentation")
 
@@ -204,6 +204,14 @@ def _has_odd_key(value: Any) -> bool:
     if isinstance(value, dict):
         return not all(isinstance(key, str) for key in value) or any(map(_has_odd_key, value.values()))
     return isinstance(value, (list, tuple)) and any(map(_has_odd_key, value))
+
+
+def as_npy(field: Field, column: Column) -> ByteColumn:
+    """Return arrays of one shape as .npy files, which everything can read; values of any size as they are."""
+    if isinstance(column, ByteColumn):
+        return column
+    header = npy_header(str(field.dtype), field.shape or ())
+    return ByteColumn([header + row.tobytes() for row in column])
 
 
 def infer_field(name: str, value: Any) -> Field:

@@ -18,10 +18,9 @@ import pyarrow as pa
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.groups import Groups
-from datasets.base.npy import npy_header
 from datasets.base.pipeline import Batch
 from datasets.base.storage import WriteFile
-from datasets.base.values import ByteColumn, Column
+from datasets.base.values import ByteColumn, Column, as_npy
 
 __all__ = ["ArrowShard", "byte_values", "open_shard", "schema_of"]
 
@@ -101,19 +100,12 @@ def _record_batch(batch: Batch, fields: Iterable[Field], schema: pa.Schema, spac
 def _array(field: Field, column: Column, indices: Any, space: Space) -> pa.Array:
     if field.is_scalar:
         return pa.array(column)
-    if not isinstance(column, ByteColumn):
-        column = _as_npy(field, column)
+    column = as_npy(field, column)
     if not field.is_image:
         return _bytes(TYPES[field.kind], column, field.name, space)
     names = [f"{i:09d}.{extension}" for i, (extension, _) in zip(indices.tolist(), column.tags, strict=True)]
     parts = [_bytes(pa.binary(), column, field.name, space), pa.array(names, pa.string())]
     return pa.StructArray.from_arrays(parts, fields=list(IMAGE))
-
-
-def _as_npy(field: Field, column: Any) -> ByteColumn:
-    """Return arrays of one shape as .npy files, which everything can read."""
-    header = npy_header(str(field.dtype), field.shape or ())
-    return ByteColumn([header + row.tobytes() for row in column])
 
 
 def _bytes(kind: pa.DataType, column: ByteColumn, name: str, space: Space) -> pa.Array:

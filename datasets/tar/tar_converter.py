@@ -12,10 +12,9 @@ from datasets.base.converter import ConverterFlexibleSize
 from datasets.base.errors import LimitError
 from datasets.base.fields import Field
 from datasets.base.manifest import Shard
-from datasets.base.npy import npy_header
 from datasets.base.pipeline import Batch
 from datasets.base.storage import WriteFile
-from datasets.base.values import ByteColumn
+from datasets.base.values import as_npy
 from datasets.tar.tar_reader import BLOCK, members
 
 __all__ = ["TarConverter"]
@@ -94,13 +93,11 @@ def _suffix(field: Field, extension: str) -> str:
 
 def _contents(field: Field, column: Any) -> list[tuple[str, Any]]:
     """Return extension and bytes of every value."""
-    if isinstance(column, ByteColumn):
-        extensions = [extension for extension, _ in column.tags] or [""] * len(column)
-        return list(zip(extensions, column.values, strict=True))
     if field.is_scalar:
         return [("", json.dumps(value).encode()) for value in column.tolist()]
-    header = npy_header(str(field.dtype), field.shape or ())
-    return [("", header + row.tobytes()) for row in column]
+    packed = as_npy(field, column)
+    extensions = [extension for extension, _ in packed.tags] or [""] * len(packed)
+    return list(zip(extensions, packed.values, strict=True))
 
 
 def _header(name: str, size: int) -> bytes:
