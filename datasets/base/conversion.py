@@ -163,7 +163,8 @@ class Converter(ABC):
         StorageError
             If the disk fails or is full; run again when there is room.
         """
-        if self.on_error == "raise" and self.rank == 0:
+        # A split that is there is replaced, confirmed or refused; only the first of these reads the input.
+        if self.on_error == "raise" and self.rank == 0 and (self.overwrite or not self.paths.manifest.exists()):
             self.source.check()
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
