@@ -15,7 +15,7 @@ from datasets.base.manifest import SPLIT_NAME, Manifest, Shard
 from datasets.base.options import check_choice, check_output, check_seconds, check_whole
 from datasets.base.pipeline import Batch, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
-from datasets.base.publish import begun_by, finished, publish_when_complete, rank_path, staging_paths
+from datasets.base.publish import begun_by, finish_swap, finished, publish_when_complete, rank_path, staging_paths
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -197,6 +197,7 @@ class Converter(ABC):
     def _target(self, plan: Plan) -> SplitPaths:
         """Return where to write: aside, if a split is to be replaced."""
         if not self.overwrite:
+            finish_swap(self.paths, self.wait_timeout)
             return self.paths
         staging = staging_paths(self.paths)
         if self.rank == 0 and staging.root.exists() and not begun_by(staging, plan):

@@ -24,6 +24,7 @@ __all__ = [
     "begun_by",
     "check_split_files",
     "finalize",
+    "finish_swap",
     "finished",
     "load_manifest",
     "publish_when_complete",
@@ -328,6 +329,28 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
         shutil.rmtree(staging.root)
 
 
+def finish_swap(paths: SplitPaths, timeout: float = 0.0) -> None:
+    """Go on with a swap that was killed, if there is one: the old split is gone already, the new one is whole.
+
+    Raises
+    ------
+    LockedError
+        If another process is at it for longer than `timeout` seconds.
+    """
+    staging, start = staging_paths(paths), time.monotonic()
+    while staging.manifest.exists() and not paths.manifest.exists():
+        try:
+            with _publish_lock(paths):
+                if staging.manifest.exists():
+                    clean_up(staging)
+                    swap_in(staging, paths)
+        except LockedError:
+            waited = time.monotonic() - start
+            if waited >= timeout:
+                raise
+            time.sleep(pause(waited))
+
+
 def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
     """Return where the files of a split lie, or will lie: some may have been moved already."""
     shards = {paths.data / file.name for shard in manifest.shards for file in shard.files}
@@ -356,15 +379,13 @@ def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
         If shards are missing; the message names them.
     """
     paths = SplitPaths(Path(dataset_path).absolute(), split)
+    finish_swap(paths)
     if paths.manifest.exists():
         return load_manifest(paths)
     staging = staging_paths(paths)
     target = staging if staging.root.exists() else paths
     plan = Plan.read(target.plan)
-    if plan is None and not target.manifest.exists():
-        return load_manifest(paths)
     if plan is None:
-        swap_in(target, paths)
         return load_manifest(paths)
     missing = _missing_shards(target, plan)
     if missing:
