@@ -101,8 +101,12 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
         for shard in todo:
             commit = _write_shard(writer, shard, batches, loaded, bar, pool)
-            if pending is not None:
-                pending.result()
+            try:
+                if pending is not None:
+                    pending.result()
+            except BaseException:  # the shard before failed: this one will not be made final
+                shutil.rmtree(paths.work_folder(plan.shard_name(shard)), ignore_errors=True)
+                raise
             pending = pool.submit(commit)
         if pending is not None:
             pending.result()

@@ -273,7 +273,10 @@ class Inline:
         pass
 
     def submit(self, function: Callable[..., None], *arguments: object) -> Future[None]:
-        """Run it now."""
+        """Run it now; what it raises is raised by the future's result, as that of a pool."""
         future: Future[None] = Future()
-        future.set_result(function(*arguments))
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:  # noqa: BLE001
+            future.set_exception(error)
         return future
