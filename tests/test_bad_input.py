@@ -14,6 +14,7 @@ import pytest
 from PIL import ImageFile
 
 from datasets.base.errors import IncompleteDatasetError, InputError, LimitError
+from datasets.sources.folder import FolderSource
 from datasets.tar.tar_converter import TarConverter
 from tests.conformance.tools import KINDS, Store, encoded, files_of, hashes, make_folder, numbered, picture
 
@@ -248,3 +249,12 @@ def test_what_begins_like_no_image_is_told_before_anything_is_written(tmp_path: 
     with pytest.raises(InputError, match=rf"^dog/005-{name}: .*on_error='skip'"):
         TarConverter(folder, tmp_path / "out", images_per_file=1, num_workers=0).convert()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_split_is_confirmed_without_a_look_at_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    looks: list[str] = []
+    monkeypatch.setattr(FolderSource, "check", lambda source: looks.append("look"))
+    store, folder = Store("tar", tmp_path), make_folder(tmp_path / "in")
+    for options, expected in (({}, 1), ({}, 1), ({"overwrite": True}, 2)):
+        store.convert(folder, **options)
+        assert len(looks) == expected

@@ -171,6 +171,27 @@ def test_killed_while_it_overwrites_old_or_new_is_read(tmp_path: Path):
     assert seen == {"old", "nothing", "new"}
 
 
+def test_a_conversion_after_a_killed_swap_finds_the_new_split(tmp_path: Path):
+    """Fault 66: also one that replaces nothing; no file of the old split is left."""
+    store = Store("tar", tmp_path)
+    crashes = Crashes(store, tmp_path, overwrite=True)
+    crashes.clear()
+    store.convert(numbered(4), crashes.out, images_per_file=1)
+    new, old = (crashes.out / "metadata" / name for name in (".train.new/metadata/train.json", "train.json"))
+    swaps = 0
+    for step, tree in enumerate(crashes.states()):
+        write_tree(crashes.watched, tree)
+        if new.exists() and not old.exists():
+            swaps += 1
+            with pytest.raises(PlanMismatchError, match=r"is there already.*overwrite=True"):
+                store.convert(numbered(4), crashes.out, images_per_file=1)
+            assert hashes(crashes.out) == crashes.wanted, f"step {step}"
+            write_tree(crashes.watched, tree)
+            store.convert(crashes.data, crashes.out, images_per_file=2, batch_size=1)
+            assert hashes(crashes.out) == crashes.wanted, f"step {step}"
+    assert swaps
+
+
 def what_is_there(crashes: Crashes) -> str:
     """Whether the old split, the new one or none can be opened; a mixture fails."""
     try:

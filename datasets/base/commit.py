@@ -97,6 +97,11 @@ class SplitPaths:
         """Where a split is written that will replace the one that is there."""
         return SplitPaths(self.metadata / f".{self.split}.new", self.split)
 
+    @property
+    def publish_lock(self) -> Path:
+        """The lock of the process that publishes."""
+        return self.metadata / f".{self.split}.publish-lock"
+
     def part(self, shard: int) -> Path:
         """The record of a finished shard."""
         return self.metadata / f".{self.split}.part-{shard:05d}"

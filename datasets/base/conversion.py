@@ -17,6 +17,7 @@ from datasets.base.options import check_choice, check_output, check_seconds, che
 from datasets.base.pipeline import Batch, Failure, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
 from datasets.base.publish import begun_by, finished, publish_when_complete
+from datasets.base.swap import finish_swap
 from datasets.base.values import Column, infer_field, pack, with_palette
 from datasets.base.write import ShardWriter, write_shards
 from datasets.sources import open_source
@@ -163,7 +164,8 @@ class Converter(ABC):
         StorageError
             If the disk fails or is full; run again when there is room.
         """
-        if self.on_error == "raise" and self.rank == 0:
+        # A split that is there is replaced, confirmed or refused; only the first of these reads the input.
+        if self.on_error == "raise" and self.rank == 0 and (self.overwrite or not self.paths.manifest.exists()):
             self.source.check()
         fields = self._fields()
         plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
@@ -196,6 +198,7 @@ class Converter(ABC):
     def _target(self, plan: Plan) -> SplitPaths:
         """Return where to write: aside, if a split is to be replaced."""
         if not self.overwrite:
+            finish_swap(self.paths, self.wait_timeout)
             return self.paths
         staging = self.paths.staging
         if self.rank == 0 and staging.root.exists() and not begun_by(staging, plan):

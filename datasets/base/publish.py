@@ -18,7 +18,7 @@ from datasets.base.manifest import Manifest, StoredFile, canonical_json
 from datasets.base.new_split import add_modes, write_index
 from datasets.base.plan import Plan, differences, pause
 from datasets.base.published import check_split_files, load_manifest
-from datasets.base.swap import clean_up, swap_in
+from datasets.base.swap import clean_up, finish_swap, swap_in
 
 __all__ = [
     "begun_by",
@@ -149,7 +149,7 @@ def _stalled(paths: SplitPaths, missing: list[int], waited: float | None = None)
 
 
 def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
-    with held_lock(paths.metadata / f".{paths.split}.publish-lock"):
+    with held_lock(paths.publish_lock):
         if not _swapped(paths, target):
             if not target.manifest.exists():
                 write_manifest(target, plan)
@@ -219,15 +219,13 @@ def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
         If shards are missing; the message names them.
     """
     paths = SplitPaths(Path(dataset_path).absolute(), split)
+    finish_swap(paths)
     if paths.manifest.exists():
         return load_manifest(paths)
     staging = paths.staging
     target = staging if staging.root.exists() else paths
     plan = Plan.read(target.plan)
-    if plan is None and not target.manifest.exists():
-        return load_manifest(paths)
     if plan is None:
-        swap_in(target, paths)
         return load_manifest(paths)
     missing = _missing_shards(target, plan)
     if missing:

@@ -2,14 +2,17 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 from datasets.base.commit import SplitPaths, storage_errors, sync_folder
+from datasets.base.errors import LockedError
+from datasets.base.lock import held_lock
 from datasets.base.manifest import Manifest
-from datasets.base.plan import listing_path
+from datasets.base.plan import listing_path, pause
 from datasets.base.published import load_manifest
 
-__all__ = ["clean_up", "swap_in"]
+__all__ = ["clean_up", "finish_swap", "swap_in"]
 
 
 def clean_up(paths: SplitPaths) -> None:
@@ -45,6 +48,28 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
             path.replace(paths.root / path.relative_to(staging.root))
         sync_folder(paths.metadata)
         shutil.rmtree(staging.root)
+
+
+def finish_swap(paths: SplitPaths, timeout: float = 0.0) -> None:
+    """Go on with a swap that was killed, if there is one: the old split is gone already, the new one is whole.
+
+    Raises
+    ------
+    LockedError
+        If another process is at it for longer than `timeout` seconds.
+    """
+    staging, start = paths.staging, time.monotonic()
+    while staging.manifest.exists() and not paths.manifest.exists():
+        try:
+            with held_lock(paths.publish_lock):
+                if staging.manifest.exists():
+                    clean_up(staging)
+                    swap_in(staging, paths)
+        except LockedError:
+            waited = time.monotonic() - start
+            if waited >= timeout:
+                raise
+            time.sleep(pause(waited))
 
 
 def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:

@@ -1,9 +1,9 @@
 """The loop that writes a rank's shards: load, write, check, commit."""
 
 import shutil
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,35 +96,20 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     batches = ShardBatches(todo, plan.num_samples, plan.per_shard, batch_size)
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers, writer.threads)
     bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
-    begun: deque[Path] = deque(maxlen=2)  # the folders of the shards that may be under way
-    try:
-        # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
-        with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
-            _write_in_turn(writer, batches, loaded, bar, pool, begun)
-    except BaseException:
-        for folder in begun:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _write_in_turn(
-    writer: ShardWriter,
-    batches: ShardBatches,
-    loaded: Iterator[Loaded],
-    bar: Progress,
-    pool: Executor,
-    begun: deque[Path],
-) -> None:
-    """Write shard after shard, each while the one before is made final."""
     pending: Future[None] | None = None
-    for shard in batches.shards:
-        begun.append(writer.paths.work_folder(writer.plan.shard_name(shard)))
-        path, log = _write_shard(writer, shard, begun[-1], batches, loaded, bar)
+    # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
+    with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
+        for shard in todo:
+            commit = _write_shard(writer, shard, batches, loaded, bar, pool)
+            try:
+                if pending is not None:
+                    pending.result()
+            except BaseException:  # the shard before failed: this one will not be made final
+                shutil.rmtree(paths.work_folder(plan.shard_name(shard)), ignore_errors=True)
+                raise
+            pending = pool.submit(commit)
         if pending is not None:
             pending.result()
-        pending = pool.submit(_commit_shard, writer, shard, path, log, pool)
-    if pending is not None:
-        pending.result()
 
 
 def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) -> bool:
@@ -136,27 +121,39 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
 
 
 def _write_shard(
-    writer: ShardWriter, shard: int, folder: Path, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress
-) -> tuple[Path, _ShardLog]:
-    """Write one shard in `folder`; return its path there and what went into it."""
+    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress, pool: Executor
+) -> Callable[[], None]:
+    """Write one shard under temporary names; return what makes it final."""
     plan = writer.plan
-    path = folder / f"{plan.shard_name(shard)}{get_format(plan.values['format']).suffix}"
-    log = _ShardLog(plan.fields)
+    name = plan.shard_name(shard)
+    folder = writer.paths.work_folder(name)
+    fields = plan.fields
+    path = folder / f"{name}{get_format(plan.values['format']).suffix}"
+    log = _ShardLog(fields)
     with storage_errors(path):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        stream = _batches(writer, log, loaded, batches.batches(shard), bar)
-        writer.write(path, stream, len(batches.samples(shard)), plan.fields)
-        for _ in stream:
-            raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
-    return path, log
+        try:
+            stream = _batches(writer, log, loaded, batches.batches(shard), bar)
+            writer.write(path, stream, len(batches.samples(shard)), fields)
+            for _ in stream:
+                raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return lambda: _commit_shard(writer, shard, path, log, pool)
 
 
 def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, pool: Executor) -> None:
-    """Make a written shard final."""
+    """Make a written shard final, or leave nothing of it."""
     synced = pool.submit(sync_files, path.parent)
-    with storage_errors(path):
-        _check_and_publish(writer, shard, path, log, synced)
+    try:
+        with storage_errors(path):
+            _check_and_publish(writer, shard, path, log, synced)
+    except BaseException:
+        wait([synced])
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
 
 
 def _batches(

@@ -273,10 +273,10 @@ class Inline:
         pass
 
     def submit(self, function: Callable[..., None], *arguments: object) -> Future[None]:
-        """Run it now; an error is told, as a thread's is, by the future's result."""
+        """Run it now; what it raises is raised by the future's result, as that of a pool."""
         future: Future[None] = Future()
         try:
             future.set_result(function(*arguments))
-        except BaseException as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             future.set_exception(error)
         return future
