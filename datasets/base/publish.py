@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,13 @@ def publish_when_complete(
     IncompleteDatasetError
         If no shard was added for that time; the message names the missing ones.
     """
+    ranks = [target.rank(rank) for rank in range(world)]
     since, last = time.monotonic(), (-1, -1)
     while True:
         if _swapped(paths, target):
             return load_manifest(paths)
         missing = _missing_shards(target, plan)
-        absent = [] if missing or target == paths else _absent_ranks(target, world)
+        absent = [] if missing or target == paths or world == 1 else _missing(target, ranks)
         if not missing and not absent:
             with contextlib.suppress(LockedError):  # another rank publishes just now
                 return _publish(paths, target, plan)
@@ -116,24 +118,19 @@ def _swapped(paths: SplitPaths, target: SplitPaths) -> bool:
 
 
 def _missing_shards(paths: SplitPaths, plan: Plan) -> list[int]:
-    """Return the shards without a part; none once the manifest is there. Listing makes an NFS client look anew."""
+    """Return the shards without a part."""
+    return _missing(paths, [paths.part(shard) for shard in range(plan.num_shards)])
+
+
+def _missing(paths: SplitPaths, wanted: Sequence[Path]) -> list[int]:
+    """Return which files are not there; none once the manifest is. Listing makes an NFS client look anew."""
     try:
         names = set(os.listdir(paths.metadata))
     except FileNotFoundError:  # swapped in just now, by another rank
         return []
     if paths.manifest.name in names:
         return []
-    return [k for k in range(plan.num_shards) if paths.part(k).name not in names]
-
-
-def _absent_ranks(target: SplitPaths, world: int) -> list[int]:
-    try:
-        names = set(os.listdir(target.metadata))
-    except FileNotFoundError:  # swapped in just now
-        return []
-    if world == 1 or target.manifest.name in names:
-        return []
-    return [rank for rank in range(world) if target.rank(rank).name not in names]
+    return [number for number, path in enumerate(wanted) if path.name not in names]
 
 
 def _shown(numbers: list[int]) -> str:

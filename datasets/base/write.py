@@ -48,6 +48,10 @@ class ShardWriter:
     progress: bool | None
     skipped: list[int] = field(default_factory=list)  # numbers of the samples this process left out
 
+    def folder(self, shard: int) -> Path:
+        """Return the hidden folder in which a shard is written."""
+        return self.paths.work_folder(self.plan.shard_name(shard))
+
 
 @dataclass(slots=True)
 class _ShardLog:
@@ -100,12 +104,12 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
     with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
         for shard in todo:
-            commit = _write_shard(writer, shard, batches, loaded, bar, pool)
             try:
+                commit = _write_shard(writer, shard, batches, loaded, bar, pool)
                 if pending is not None:
                     pending.result()
-            except BaseException:  # the shard before failed: this one will not be made final
-                shutil.rmtree(paths.work_folder(plan.shard_name(shard)), ignore_errors=True)
+            except BaseException:  # this shard, or the one before: neither will be made final
+                shutil.rmtree(writer.folder(shard), ignore_errors=True)
                 raise
             pending = pool.submit(commit)
         if pending is not None:
@@ -123,24 +127,17 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
 def _write_shard(
     writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress, pool: Executor
 ) -> Callable[[], None]:
-    """Write one shard under temporary names; return what makes it final."""
-    plan = writer.plan
-    name = plan.shard_name(shard)
-    folder = writer.paths.work_folder(name)
-    fields = plan.fields
-    path = folder / f"{name}{get_format(plan.values['format']).suffix}"
-    log = _ShardLog(fields)
+    """Write one shard in a hidden folder; return what makes it final."""
+    plan, folder = writer.plan, writer.folder(shard)
+    path = folder / f"{plan.shard_name(shard)}{get_format(plan.values['format']).suffix}"
+    log = _ShardLog(plan.fields)
     with storage_errors(path):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        try:
-            stream = _batches(writer, log, loaded, batches.batches(shard), bar)
-            writer.write(path, stream, len(batches.samples(shard)), fields)
-            for _ in stream:
-                raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        stream = _batches(writer, log, loaded, batches.batches(shard), bar)
+        writer.write(path, stream, len(batches.samples(shard)), plan.fields)
+        for _ in stream:
+            raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
     return lambda: _commit_shard(writer, shard, path, log, pool)
 
 
