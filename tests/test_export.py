@@ -365,6 +365,8 @@ def test_wrong_arguments_are_told(work: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=match):
             export(work / "parquet", tmp_path / "out", **options)
+    with pytest.raises(ConfigError, match="letters, digits"):
+        export(work / "parquet", tmp_path / "out", "folder", split="../x")
     with pytest.raises(ConfigError, match="lies in the input"):
         export(work / "parquet", work / "parquet" / "out", "folder")
     assert list(tmp_path.iterdir()) == []

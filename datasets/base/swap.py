@@ -40,12 +40,12 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
         for path in _split_files(paths) - kept:
             path.unlink(missing_ok=True)
         new = [p for folder in (staging.data, staging.metadata) for p in sorted(folder.iterdir())]
-        new.sort(key=lambda p: p.name == staging.manifest.name)
+        new.remove(staging.manifest)
         for path in new:
-            if path.name == staging.manifest.name:
-                sync_folder(paths.data)
-                sync_folder(paths.metadata)
             path.replace(paths.root / path.relative_to(staging.root))
+        sync_folder(paths.data)
+        sync_folder(paths.metadata)
+        staging.manifest.replace(paths.manifest)
         sync_folder(paths.metadata)
         shutil.rmtree(staging.root)
 
