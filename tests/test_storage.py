@@ -64,6 +64,23 @@ def test_a_file_in_use_is_not_closed(files: list[Path]):
     cache.close()
 
 
+def test_what_a_look_after_opening_raises_keeps_the_file_from_being_used(files: list[Path], tmp_path: Path):
+    """Fault 67: and nothing stays open; the next use looks again."""
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(len(open_files(tmp_path)))
+        if len(looks) == 1:
+            raise CorruptShardError("replaced")
+
+    cache = FileCache(3, look)
+    with pytest.raises(CorruptShardError, match="replaced"):
+        read(cache, files[0])
+    assert open_files(tmp_path) == []
+    assert read(cache, files[0]) == read(cache, files[0])
+    assert looks == [1, 1], "the file is open when it is looked at, and only once"
+
+
 def test_a_cache_that_is_dropped_closes_its_files(files: list[Path], tmp_path: Path):
     """Fault 133."""
     cache = FileCache(4)

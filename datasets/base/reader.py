@@ -28,12 +28,13 @@ from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.options import check_choice, check_whole
 from datasets.base.positions import as_positions
-from datasets.base.published import check_split_files, load_manifest
+from datasets.base.published import check_split_files
 from datasets.base.restore import restore, restore_array
 from datasets.base.selection import Concat, View, concat
 from datasets.base.storage import FileCache
 from datasets.base.transformed import transform_dict, transform_tuple
 from datasets.base.tv import as_tv_tensors
+from datasets.base.unchanged import Unchanged
 
 __all__ = ["OUTPUTS", "Reader"]
 
@@ -125,13 +126,14 @@ class Reader(View, Dataset[Any]):
         self.transform, self.target_transform, self.transforms = transform, target_transform, transforms
         self.dataset_path, self.split, self.check = Path(dataset_path).absolute(), split, check
         paths = SplitPaths(self.dataset_path, split)
-        self.manifest = load_manifest(paths)
+        unchanged = Unchanged(paths)
+        self.manifest = unchanged.manifest
         self._check_format(self.manifest)
         paths = paths.holding(self.manifest, data_path)
         self.data_path = paths.data
         check_split_files(paths, self.manifest)
         self._index = open_index(paths.index, self.manifest)
-        self._files = FileCache(check_whole("max_open_files", max_open_files, 1))
+        self._files = FileCache(check_whole("max_open_files", max_open_files, 1), unchanged)
         self._maps = MappedFiles(self._files) if mmap else None
         self._paths: dict[tuple[str, int], tuple[Path, int]] = {}
         self.fields = self._chosen(columns)

@@ -69,25 +69,27 @@ class FileCache:
     """Open files, at most `limit` of them, each opened at its first use.
 
     Safe in threads, and in a forked child, which begins with none. Pickling
-    keeps the limit only.
+    keeps the arguments only.
 
     Parameters
     ----------
     limit : int
         Open files kept; the longest unused is closed first. A file in use is
         never closed, so `limit` threads may hold a few more for a moment.
+    opened : callable, optional
+        Called after each opening; what it raises keeps the file from being used.
     """
 
-    def __init__(self, limit: int = 64) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = 64, opened: Callable[[], None] | None = None) -> None:
+        self.limit, self._opened = limit, opened
         self._renew()
 
     def _renew(self) -> None:
         self._pid, self._lock = os.getpid(), threading.Lock()
         self._handles: OrderedDict[Path, _Handle] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type["FileCache"], tuple[int]]:
-        return FileCache, (self.limit,)
+    def __reduce__(self) -> tuple[type["FileCache"], tuple[Any, ...]]:
+        return FileCache, (self.limit, self._opened)
 
     @contextlib.contextmanager
     def open(self, path: Path, size: int) -> Iterator[int]:
@@ -101,7 +103,10 @@ class FileCache:
         with self._lock:
             handle = self._handles.get(path)
             if handle is None:
-                handle = self._handles[path] = _open(path, size)
+                handle = _open(path, size)
+                if self._opened is not None:
+                    self._opened()
+                self._handles[path] = handle
             else:
                 self._handles.move_to_end(path)
             while len(self._handles) > self.limit:

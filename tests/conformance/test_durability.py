@@ -1,5 +1,6 @@
 """Damage of any kind is found: nothing that was not written is ever handed out."""
 
+import pickle
 import random
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from datasets.base.errors import CorruptShardError, IncompleteDatasetError, ShardwrightError, UnsafeDataError
 from datasets.base.verify import verify
+from tests.conformance.children import in_child
 from tests.conformance.tools import Store, hashes, numbered, picture, same_as_numbered
 
 COUNT = 7
@@ -256,21 +258,62 @@ def test_a_shard_that_is_replaced_under_a_reader_is_found(store: Store, split: P
             continue
 
 
-def test_a_reader_that_is_open_while_its_split_is_replaced(store: Store, tmp_path: Path):
+OPENED: dict[str, dict[str, Any]] = {
+    "checked": {"check": True},
+    "unchecked": {"check": False},
+    "mapped": {"mmap": True},
+}
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_a_reader_that_is_open_while_its_split_is_replaced(store: Store, tmp_path: Path, how: str):
     """Fault 67: the old samples or an error, never a mixture."""
     path = store.convert(numbered(COUNT), tmp_path / "out", images_per_file=3)
-    readers = [store.open(path, check=True), store.open(path, check=True)]
-    assert same_as_numbered([readers[0][0]], [0])
+    used, unused, elsewhere = (
+        store.open(path, **OPENED[how]),
+        store.open(path, **OPENED[how]),
+        store.open(path, data_path=path / "data", **OPENED[how]),
+    )
+    assert same_as_numbered([used[0]], [0])
+    sent = pickle.dumps(used)
     newer = [(picture(n + 100, size=(8, 12)), n + 100) for n in range(COUNT)]
     store.convert(newer, tmp_path / "out", images_per_file=3, overwrite=True)
-    for reader in readers:
+    for reader in (used, unused, elsewhere, pickle.loads(sent)):
+        raised = 0
         for number in range(COUNT):
             try:
                 sample = reader[number]
             except CorruptShardError:
+                raised += 1
                 continue
+            assert reader is used
             assert same_as_numbered([sample], [number])
+        assert raised >= COUNT - 3, "only the shard that was open can still be read"
+    assert in_child(lambda: read_or_error(used, COUNT - 1)) == "error"
     assert store.open(path).targets.tolist() == [n + 100 for n in range(COUNT)]
+
+
+def read_or_error(reader: Any, number: int) -> str:
+    try:
+        reader[number]
+    except CorruptShardError:
+        return "error"
+    return "read"
+
+
+def test_a_reader_whose_split_is_replaced_by_the_same_reads_on(store: Store, split: Path):
+    """Fault 67: another manifest that says the same is looked at once, and is right."""
+    reader = store.open(split)
+    store.convert(numbered(COUNT), split, images_per_file=3, overwrite=True)
+    assert same_as_numbered(list(reader), range(COUNT))
+
+
+def test_a_reader_whose_manifest_is_gone_opens_no_further_shard(store: Store, split: Path):
+    """Fault 67: so it is while a split is being replaced."""
+    reader = store.open(split)
+    (split / "metadata" / "train.json").unlink()
+    with pytest.raises(CorruptShardError, match=r"train\.json: split 'train' was replaced or removed.*open the reader"):
+        reader[0]
 
 
 def test_reading_changes_nothing(store: Store, split: Path):
