@@ -310,6 +310,7 @@ def refused(path: Path, error: type[ShardwrightError], match: str) -> None:
 def test_parquet_that_is_compressed_or_encoded_says_to_convert(
     options: dict[str, Any], why: str, tmp_path: Path
 ) -> None:
+    """Faults 119, 120: nothing is inflated."""
     options = {"compression": "none", "use_dictionary": True} | options
     pq.write_table(table(), tmp_path / "a.parquet", **options)
     refused(tmp_path / "a.parquet", InputError, f"(?s){why}.*convert it")
@@ -334,13 +335,31 @@ def test_missing_values_are_told(tmp_path: Path) -> None:
 
 
 def test_arrow_that_is_compressed_says_to_convert(tmp_path: Path) -> None:
+    """Fault 120: nothing is inflated."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), table().schema, options=options) as writer:
         writer.write_table(table())
     refused(tmp_path / "a.arrow", InputError, "(?s)compressed.*convert it")
 
 
+def test_arrow_columns_of_other_types_are_left_out_and_told(tmp_path: Path) -> None:
+    """Fault 119: dictionaries, nested and extension types; none of them is built."""
+    numbers = pa.array([[n, n + 1] for n in range(COUNT)], pa.list_(pa.int32(), 2))
+    tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.int32(), [2]), numbers)
+    words = pa.array(["a"] * COUNT).dictionary_encode()
+    nested = pa.array([[{"a": n}] for n in range(COUNT)])
+    odd = table(words=words, nested=nested, tensors=tensors)
+    with pa.ipc.new_file(tmp_path / "a.arrow", odd.schema) as writer:
+        writer.write_table(odd)
+    manifest = index_files(tmp_path)
+    assert {f.name for f in manifest.fields} >= {"image", "label"}
+    for name in ("words", "nested"):
+        assert any(name in reason for reason in manifest.ignored), manifest.ignored
+    assert len(list(open_reader(tmp_path))) == COUNT
+
+
 def test_arrow_offsets_that_are_forged_are_refused(tmp_path: Path) -> None:
+    """Fault 121."""
     path = tmp_path / "a.arrow"
     by_pyarrow_file(tmp_path)
     (tmp_path / "train.arrow").rename(path)
@@ -386,6 +405,7 @@ def patched(path: Path, at: int, content: bytes) -> Path:
 @pytest.mark.parametrize("kind", [b"0", b"L", b"x", b"g"])
 @pytest.mark.parametrize("size", [b"\xff" * 12, b"\xff" * 10 + b"\xfe\x00", b"\x80" + b"\x7f" * 11, b"77777777777\0"])
 def test_forged_sizes_end_in_an_error(kind: bytes, size: bytes, tmp_path: Path) -> None:
+    """Fault 116."""
     path = write_tar(tmp_path / "a.tar", [("0.png", PNGS[0]), ("1.png", PNGS[1])])
     second = 512 + -(-len(PNGS[0]) // 512) * 512
     patched(path, second + 156, kind)
@@ -413,6 +433,7 @@ def test_tar_that_is_damaged_joined_compressed_or_no_webdataset_is_told(tmp_path
 
 @pytest.mark.parametrize("what", ["external link", "soft link", "external storage", "virtual"])
 def test_hdf5_that_leads_out_of_the_file_is_refused(what: str, tmp_path: Path) -> None:
+    """Fault 117."""
     (tmp_path / "secret").write_bytes(bytes(1000))
     with h5py.File(tmp_path / "other.hdf", "w") as file:
         file["images"] = PIXELS
@@ -530,6 +551,7 @@ print(refused)
     "writer", ["webdataset", "tarfile PAX", "pyarrow Parquet", "pyarrow IPC file", "numpy", "h5py"]
 )
 def test_random_damage_ends_in_errors_of_this_library(writer: str, tmp_path: Path) -> None:
+    """Fault 126: and every run ends."""
     WRITERS[writer][1](tmp_path)
     for path in sorted(tmp_path.iterdir())[1:]:  # one file is enough
         path.unlink()

@@ -214,7 +214,7 @@ convert(sys.argv[2], Path(sys.argv[3], "second"))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit on memory is set as on Linux")
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    """An archive of 240 MB in 64 MiB more than one of 2 MB takes."""
+    """Fault 132. An archive of 240 MB in 64 MiB more than one of 2 MB takes."""
     large = np.random.default_rng(0).integers(0, 256, (320, 250, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(large).save(file, "PNG")

@@ -342,7 +342,7 @@ def test_what_is_no_array_file_is_told(tmp_path):
 
 
 def test_hdf5_cannot_reach_outside_of_itself(tmp_path):
-    """FAULTS 117: links and external storage would hand out other files of the host."""
+    """Fault 117: links and external storage would hand out other files of the host."""
     (tmp_path / "secret").write_bytes(bytes(range(48)))
     write_h5(tmp_path / "other.h5", values())
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -362,7 +362,7 @@ def test_hdf5_cannot_reach_outside_of_itself(tmp_path):
 
 
 def test_hdf5_needs_no_plugin_and_no_giant_chunk(tmp_path):
-    """FAULTS 117, 118."""
+    """Faults 117, 118."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_chunk((1, 4, 4))

@@ -355,6 +355,7 @@ def test_records_go_into_every_fixed_format(tmp_path, name):
     ("missing", "cached"), [("google.protobuf", tfrecord_example._library), ("google_crc32c", tfrecord_frames._crc32c)]
 )
 def test_a_missing_library_is_told_with_the_line_that_installs_it(monkeypatch, missing, cached):
+    """Fault 47."""
     for name in (missing, "crc32c"):
         monkeypatch.setitem(sys.modules, name, None)
     cached.cache_clear()

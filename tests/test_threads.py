@@ -80,6 +80,7 @@ class OwnHook(TarConverter):
 def test_image_files_are_read_by_threads_and_somebody_elses_hook_runs_in_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Fault 130: so image files take no shared memory."""
     make_folder(tmp_path / "in", 9)
     small = {"images_per_file": 4, "batch_size": 2, "num_workers": 2}
     readers = set()

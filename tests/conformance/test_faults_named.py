@@ -7,7 +7,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 FAULTS = 136
 # So many are covered; raise it when more are, so that none is lost unnoticed.
-COVERED = 115
+COVERED = 135
 
 
 def named_faults() -> dict[int, list[str]]:
