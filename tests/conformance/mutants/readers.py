@@ -136,5 +136,5 @@ class SharedPosition:
 def seek_and_read(fd: int, length: int, offset: int) -> bytes:
     """Read as files are read without `pread`; the pause makes a rare fault a frequent one."""
     os.lseek(fd, offset, os.SEEK_SET)
-    time.sleep(0.001)
+    time.sleep(0.005)
     return os.read(fd, length)
