@@ -258,3 +258,15 @@ def test_a_finished_split_is_confirmed_without_a_look_at_every_file(tmp_path: Pa
     for options, expected in (({}, 1), ({}, 1), ({"overwrite": True}, 2)):
         store.convert(folder, **options)
         assert len(looks) == expected
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_images_that_are_read_with_a_warning_are_counted(store: Store, tmp_path: Path, num_workers: int):
+    """Faults 10, 19, 20: in the manifest, beside what was ignored; the same in any number of shards."""
+    folder = make_folder(tmp_path / "in")
+    frames = [picture(n) for n in range(3)]
+    for name, kind in (("a.gif", "GIF"), ("b.png", "PNG"), ("c.tif", "TIFF"), ("d.webp", "WEBP")):
+        add(folder, name, encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+    (folder / "notes.txt").write_text("no image")
+    path = store.convert(folder, tmp_path / "out", num_workers=num_workers)
+    assert store.open(path).manifest.ignored == {"animated: only the first frame is read": 4, "not an image": 1}

@@ -283,7 +283,7 @@ def test_a_limit_of_pillow_is_a_limit_error(monkeypatch):
 
 def test_large_images_are_read_with_a_warning():
     """Fault 10."""
-    assert probe(png(10000, 10000)).warning == "large: 10000 x 10000 = 100,000,000 pixels"
+    assert probe(png(10000, 10000)).warning == "large: more than 89,478,485 pixels"
     assert MAX_PIXELS == 178_956_970
 
 
@@ -527,7 +527,7 @@ def test_only_the_first_frame_is_read_and_a_warning_says_so(kind):
     """Faults 19 and 20."""
     frames = [Image.new("RGB", (8, 8), c) for c in ("red", "green", "blue")]
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
-    assert probe(data).warning == "animated: only the first of 3 frames is read"
+    assert probe(data).warning == "animated: only the first frame is read"
     red = decode(data, "RGB")[4, 4].astype(int)
     assert np.abs(red - [255, 0, 0]).max() <= 2  # WebP is lossy here
 

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +239,8 @@ class Part:
         Samples left out: index, name and reason.
     extra : tuple of StoredFile
         Further files of the shard under ``metadata/``.
+    warnings : dict of str to int
+        About images that were read all the same: text to count.
     """
 
     shard: Shard
@@ -246,6 +248,7 @@ class Part:
     modes: dict[str, dict[str, int]]
     skipped: list[dict[str, Any]]
     extra: tuple[StoredFile, ...] = ()
+    warnings: dict[str, int] = field(default_factory=dict)
 
     def write(self, path: Path, records: NDArray[Any]) -> None:
         """Publish the part with its index records behind it."""

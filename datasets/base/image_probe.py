@@ -12,7 +12,7 @@ from typing import TypeAlias
 from datasets.base.errors import InputError, UnsupportedImageError
 from datasets.base.image_pillow import EXTENSIONS, LARGE_PIXELS, check_image, first_bytes, guarded, open_image
 
-__all__ = ["Buffer", "ImageInfo", "JpegHeader", "is_png", "plain_jpeg_header", "probe"]
+__all__ = ["Buffer", "ImageInfo", "JpegHeader", "image_warning", "is_png", "plain_jpeg_header", "probe"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -41,7 +41,7 @@ class ImageInfo:
     mode : str
         Pillow's mode of the image: "L", "RGB", "P", "I;16", ...
     warning : str
-        What a user should know about this image, or "".
+        What a user should know about this image, or "": one of a few texts, so that they can be counted.
     """
 
     extension: str
@@ -70,13 +70,15 @@ class JpegHeader:
         return self.process <= 2 and self.bits == 8 and self.components in _JPEG_MODES
 
 
-def probe(data: Buffer) -> ImageInfo:
+def probe(data: Buffer, *, load: bool = True) -> ImageInfo:
     """Return format, size and mode of an encoded image.
 
     Parameters
     ----------
     data : bytes
         The whole image file.
+    load : bool
+        Decode what is neither JPEG nor PNG, so that damage behind the header is found.
 
     Raises
     ------
@@ -88,7 +90,14 @@ def probe(data: Buffer) -> ImageInfo:
         If the header promises more than `MAX_PIXELS` pixels; nothing is decoded then.
     """
     data = bytes(data)  # bytes stay the same object
-    return _probe_png(data) if is_png(data) else _probe_jpeg(data) or _probe_pillow(data)
+    return _probe_png(data) if is_png(data) else _probe_jpeg(data) or _probe_pillow(data, load)
+
+
+def image_warning(data: bytes) -> str:
+    """Return the warning of `probe`, without decoding anything; raises as `probe`."""
+    if data[:2] == b"\xff\xd8" and len(data) < LARGE_PIXELS // 512:
+        return ""  # each 8 x 8 pixels of a JPEG take a bit or more, so this one is not large
+    return probe(data, load=False).warning
 
 
 def is_png(data: bytes) -> bool:
@@ -99,7 +108,7 @@ def is_png(data: bytes) -> bool:
 def _info(extension: str, height: int, width: int, mode: str, warning: str = "") -> ImageInfo:
     check_image(height, width, mode)
     if height * width > LARGE_PIXELS and not warning:
-        warning = f"large: {height} x {width} = {height * width:,} pixels"
+        warning = f"large: more than {LARGE_PIXELS:,} pixels"
     return ImageInfo(extension, height, width, mode, warning)
 
 
@@ -218,8 +227,8 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 # --- everything else ----------------------------------------------------------------------
 
 
-def _probe_pillow(data: bytes) -> ImageInfo:
-    with guarded(data), open_image(data, load=True) as image:
+def _probe_pillow(data: bytes, load: bool) -> ImageInfo:
+    with guarded(data), open_image(data, load=load) as image:
         extension = EXTENSIONS[str(image.format)]
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
@@ -227,4 +236,4 @@ def _probe_pillow(data: bytes) -> ImageInfo:
 
 
 def _animated(frames: int) -> str:
-    return f"animated: only the first of {frames} frames is read" if frames > 1 else ""
+    return "animated: only the first frame is read" if frames > 1 else ""

@@ -122,7 +122,7 @@ class Manifest:
     skipped : int
         Samples left out with ``on_error="skip"``.
     ignored : dict of str to int
-        What was found beside the samples: reason to count.
+        What was found beside the samples, and warnings about images: reason to count.
     extra : tuple of StoredFile
         Further files under ``metadata/``, for other tools.
     data_dir : {"data", "."}

@@ -9,6 +9,7 @@ writes decides what becomes of it.
 import contextlib
 import hashlib
 import pickle
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datasets.base.errors import ConfigError, InputError, ShardwrightError, text_of
+from datasets.base.image_probe import image_warning
 from datasets.base.images import EncodedImage
 from datasets.base.threads import in_threads
 from datasets.base.values import ByteColumn, Column
@@ -73,11 +75,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a DataLoader worker hands over for one list of sample numbers."""
+    """What a DataLoader worker hands over for one list of sample numbers; `warnings` counts those about images."""
 
     indices: list[int]
     columns: dict[str, Any]
     failures: list[Failure]
+    warnings: Mapping[str, int]
 
     def batch(self) -> Batch:
         """Return the good samples."""
@@ -110,7 +113,8 @@ class _CollateSamples:
         columns, good, bad = self._pack(good)
         # Tensors travel through shared memory, everything else through a pipe.
         sent = columns if get_worker_info() is None else {k: _packed(c) for k, c in columns.items()}
-        return Loaded([index for index, _ in good], sent, sorted(failures + bad, key=lambda f: f.index))
+        warnings = Counter(text for _, sample in good for text in _warnings(sample))
+        return Loaded([index for index, _ in good], sent, sorted(failures + bad, key=lambda f: f.index), warnings)
 
     def _pack(self, good: list[tuple[int, Any]]) -> tuple[dict[str, Column], list[tuple[int, Any]], list[Failure]]:
         if not good:
@@ -132,6 +136,14 @@ class _CollateSamples:
         except Exception as error:  # noqa: BLE001  # a user's hook may raise anything
             return _failure(index, error, sample)
         return None
+
+
+def _warnings(sample: dict[str, Any]) -> Iterator[str]:
+    """Yield what a user should know about the image files of a sample."""
+    for value in sample.values():
+        if isinstance(value, EncodedImage):
+            with contextlib.suppress(InputError):  # what a hook has made something else of
+                yield from filter(None, [image_warning(value.data)])
 
 
 def _packed(column: Column) -> Any:

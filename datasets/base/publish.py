@@ -16,7 +16,7 @@ from datasets.base.formats import get_format
 from datasets.base.index import index_dtype
 from datasets.base.lock import held_lock
 from datasets.base.manifest import Manifest, StoredFile, canonical_json
-from datasets.base.new_split import add_modes, write_index
+from datasets.base.new_split import add_counts, add_modes, write_index
 from datasets.base.plan import Plan, differences, pause
 from datasets.base.published import check_split_files, load_manifest
 from datasets.base.swap import clean_up, finish_swap, swap_in
@@ -175,7 +175,7 @@ def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
         index=write_index(paths, plan.fields, count, records),
         plan=plan.published(),
         skipped=len(skipped),
-        ignored=plan.values["ignored"],
+        ignored=add_counts([plan.values["ignored"], *(part.warnings for part in parts)]),
         extra=_write_extra(paths, plan, parts, skipped),
     )
     publish_file(paths.manifest, manifest.to_bytes())

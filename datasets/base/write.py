@@ -62,6 +62,7 @@ class _ShardLog:
     scalars: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     modes: dict[str, Counter[str]] = field(default_factory=dict)
     skipped: list[dict[str, Any]] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
     count: int = 0
 
     def add(self, batch: Batch) -> None:
@@ -161,6 +162,7 @@ def _batches(
         item = next(loaded)
         for failure in item.failures:
             _skip(writer, log, failure)
+        log.warnings.update(item.warnings)
         batch = item.batch()
         bar.add(len(batch) + len(item.failures), _nbytes(batch))
         if len(batch):
@@ -198,7 +200,8 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     files = publish_shard(path.parent, writer.paths.data, synced.result)
     extra = publish_files(writer.paths.metadata, extras)
     modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
-    Part(Shard(log.count, files), field_files, modes, log.skipped, extra).write(writer.paths.part(shard), records)
+    part = Part(Shard(log.count, files), field_files, modes, log.skipped, extra, dict(log.warnings))
+    part.write(writer.paths.part(shard), records)
 
 
 def _payload_hashes(f: Field, ranges: Ranges, records: NDArray[Any]) -> list[int]:
