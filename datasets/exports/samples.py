@@ -45,6 +45,7 @@ class Samples(Source):
         progress: bool | None,
     ) -> None:
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
+        self.split = check_split(split)
         is_split = isinstance(input_data, (str, PathLike)) and split_names(str(input_data))
         source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data)
         if not len(source):
@@ -56,7 +57,7 @@ class Samples(Source):
         self.fields = {name: source.fields.get(name) or infer_field(name, first[name]) for name in names}
         check_fields(tuple(self.fields.values()))
         self.sample_type = source.sample_type if list(self.fields) in (["image"], ["image", "label"]) else "dict"
-        self._source, self.ignored, self.split, self.progress = source, source.ignored, check_split(split), progress
+        self._source, self.ignored, self.progress = source, source.ignored, progress
 
     def __len__(self) -> int:
         return len(self._source)
