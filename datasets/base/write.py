@@ -3,9 +3,10 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,14 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
         for shard in todo:
             try:
-                commit = _write_shard(writer, shard, batches, loaded, bar, pool)
+                commit = _write_shard(writer, shard, batches, loaded, bar)
                 if pending is not None:
                     pending.result()
+                synced = pool.submit(sync_files, writer.folder(shard))
             except BaseException:  # this shard, or the one before: neither will be made final
                 shutil.rmtree(writer.folder(shard), ignore_errors=True)
                 raise
-            pending = pool.submit(commit)
+            pending = pool.submit(commit, synced)
         if pending is not None:
             pending.result()
 
@@ -126,9 +128,9 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
 
 
 def _write_shard(
-    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress, pool: Executor
-) -> Callable[[], None]:
-    """Write one shard in a hidden folder; return what makes it final."""
+    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress
+) -> Callable[[Future[None]], None]:
+    """Write one shard in a hidden folder; return what makes it final, once its files are on their way to the disk."""
     plan, folder = writer.plan, writer.folder(shard)
     path = folder / f"{plan.shard_name(shard)}{get_format(plan.values['format']).suffix}"
     log = _ShardLog(plan.fields)
@@ -139,12 +141,11 @@ def _write_shard(
         writer.write(path, stream, len(batches.samples(shard)), plan.fields)
         for _ in stream:
             raise CorruptShardError(f"{path}: the format wrote only a part of its batches")
-    return lambda: _commit_shard(writer, shard, path, log, pool)
+    return partial(_commit_shard, writer, shard, path, log)
 
 
-def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, pool: Executor) -> None:
+def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, synced: Future[None]) -> None:
     """Make a written shard final, or leave nothing of it."""
-    synced = pool.submit(sync_files, path.parent)
     try:
         with storage_errors(path):
             _check_and_publish(writer, shard, path, log, synced)
