@@ -57,9 +57,9 @@ WORKLOADS = (
     *_both("read", "raw224", "Read raw 224x224 uint8, collated batches of 64, shuffled"),
     *_both("decode", "original", "Decode the original JPEGs at full size"),
     *_both("train", "raw256", "RandomResizedCrop(224), flip, normalize to float32, from raw 256x256"),
-    *_both("train", "jpeg256", "The same from JPEG, longer side at most 256"),
-    *_both("train", "full", "The same from full-size JPEG, encoded anew at quality 90"),
-    *_both("train", "original", "The same from the original JPEGs"),
+    *_both("train", "jpeg256", "Crop, flip, normalize, from JPEG, longer side at most 256"),
+    *_both("train", "full", "Crop, flip, normalize, from full-size JPEG of quality 90"),
+    *_both("train", "original", "Crop, flip, normalize, from the original JPEGs"),
     *_both("convert-kept", "many", "Class folder into shards, bytes kept", 3),
     *_both("convert-fixed", "original", "Class folder into raw 224x224", 3),
 )

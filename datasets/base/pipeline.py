@@ -1,6 +1,6 @@
-"""From a source to columns: the DataLoader that reads, encodes and packs samples.
+"""From a source to columns: the DataLoader, or the threads, that read, encode and pack samples.
 
-Batches are cut at the edges of shards, so one DataLoader runs across all shards
+Batches are cut at the edges of shards, so one stream of them runs across all shards
 of a process and its workers never idle at an edge. What goes wrong with one
 sample travels as a `Failure` beside the good ones, so that the process that
 writes decides what becomes of it.
@@ -75,7 +75,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a DataLoader worker hands over for one list of sample numbers; `warnings` counts those about images."""
+    """What a worker hands over for one list of sample numbers; `warnings` counts those about images."""
 
     indices: list[int]
     columns: dict[str, Any]
