@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datasets.base import aligned
+
 __all__ = ["Pool", "Ring", "Slot"]
 
 
@@ -29,7 +31,7 @@ class Slot:
             self.tensor = torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
             return
         # NumPy asks the system for huge pages, torch does not; copies into them are faster.
-        self._bytes = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+        self._bytes = aligned.empty((math.prod(shape) * dtype.itemsize,), np.uint8)
         self.tensor = torch.from_numpy(self._bytes).view(dtype).view(tuple(shape))
 
     def hand_out(self, count: int) -> Tensor:

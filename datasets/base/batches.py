@@ -10,6 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from datasets.base import aligned
 from datasets.base.errors import CorruptShardError, StorageError
 from datasets.base.fields import Field
 from datasets.base.mapped_files import MappedFiles
@@ -58,7 +59,7 @@ def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[st
 
 def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
-        out = np.empty((len(wanted.positions), *(f.shape or ())), dtype=f.dtype)
+        out = aligned.empty((len(wanted.positions), *(f.shape or ())), f.dtype)
     size = f.nbytes
     if (wanted.records[f"{f.name}_length"] != size).any():
         where = wanted.reader.dataset_path
