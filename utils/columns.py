@@ -18,7 +18,7 @@ from torch import Tensor
 
 from datasets.base.errors import ShardwrightError
 from datasets.base.fields import Field
-from datasets.base.image_rows import crop_header, decode_rows
+from datasets.base.image_rows import crop_header, decode_into, decode_rows
 from datasets.base.images import Decoder, decode, to_array
 from datasets.base.restore import restore
 from utils.crops import shrunk_window, uniforms
@@ -142,19 +142,29 @@ class ListColumn(Column):
         tools.keep_up(self.field.name, values)
         row = 0
         try:
-            for row, value in enumerate(values):
-                store[part.start + row] = self._restored(value)
+            # All headers, then all pixels: a decoder leaves nothing of our own code in the processor's caches.
+            places = []
+            for row, value in enumerate(values):  # noqa: B007  # the row is for the message
+                places.append(self._place(value))
+            for row, (value, place) in enumerate(zip(values, places, strict=True)):
+                store[part.start + row] = self._restored(value, place)
         except Exception:
             with naming(part.samples[row], self.where):
                 raise
 
-    def _restored(self, value: memoryview) -> Any:
+    def _place(self, value: memoryview) -> Pixels | None:
+        """Return where an image is decoded to; ``None``: to memory of its own."""
         if self.field.kind == "image" and self.output in ("numpy", "tensor") and self.decoder in ("auto", "fast"):
             header = crop_header(value)
             if header is not None and self.mode in ("RGB", None if header.components == 3 else "RGB"):
-                pixels = decode_rows(value, header, header.height, self._pool.pixels, decoder=self.decoder)
-                return pixels if self.output == "numpy" else torch.from_numpy(pixels).permute(2, 0, 1)
-        return restore(self.field, value, self.output, self.mode, self.decoder)
+                return self._pool.pixels((header.height, header.width, 3))
+        return None
+
+    def _restored(self, value: memoryview, place: Pixels | None) -> Any:
+        if place is None:
+            return restore(self.field, value, self.output, self.mode, self.decoder)
+        pixels = decode_into(value, place, decoder=self.decoder)
+        return pixels if self.output == "numpy" else torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 class FixedColumn(Column):

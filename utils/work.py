@@ -98,8 +98,7 @@ class ReaderWork(Work):
             for f in reader.fields
         ]
         if transform is None:
-            # Batches of whole images are large: the fewer there are at a time, the more stays in the cache.
-            self.part_size, self.ahead = 8, 1
+            self.ahead = 1  # batches of whole images are large: the fewer at a time, the more stays in the cache
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
             self.part_size = 256  # nothing to compute: the fewer calls the better
 

@@ -17,7 +17,7 @@ from datasets.base.image_decode import Array, decode
 from datasets.base.image_jpeg import Decoder
 from datasets.base.image_probe import Buffer, JpegHeader, plain_jpeg_header
 
-__all__ = ["crop_header", "decode_rows"]
+__all__ = ["crop_header", "decode_into", "decode_rows"]
 
 Place: TypeAlias = Callable[[tuple[int, int, int]], npt.NDArray[np.uint8]]
 
@@ -26,7 +26,7 @@ _CUT = "extraneous bytes before marker"
 
 
 def crop_header(data: Buffer) -> JpegHeader | None:
-    """Return the header of a JPEG that `decode_rows` takes, else None.
+    """Return the header of a JPEG that `decode_into` and `decode_rows` take, else None.
 
     Parameters
     ----------
@@ -42,6 +42,36 @@ def crop_header(data: Buffer) -> JpegHeader | None:
     """
     header = plain_jpeg_header(data)
     return header if header and header.complete and header.height and header.width else None
+
+
+def decode_into(data: Buffer, out: Array, *, decoder: Decoder = "auto") -> Array:
+    """Decode a JPEG that has a `crop_header`, to RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    out : uint8 (height, width, 3)
+        Where the pixels go.
+    decoder : {"auto", "fast"}
+        As for `decode`.
+
+    Returns
+    -------
+    uint8 (height, width, 3)
+        `out`, or an array of its own if only Pillow reads the file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    fast = decoder == "fast"
+    try:
+        simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast, buffer=out)
+    except ValueError:
+        return decode(data, "RGB")  # it knows what each kind of damage means
+    return out
 
 
 def decode_rows(
