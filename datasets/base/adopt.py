@@ -198,9 +198,9 @@ def _named(found: Found) -> str:
 
 
 def _index_shard(found: Found, fields: tuple[Field, ...], bar: Progress) -> tuple[Part, NDArray[Any]]:
-    records = build_records(fields, found.ranges, found.scalars, found.count)
+    records, hashes = build_records(fields, found.ranges, found.scalars, found.count)
     modes = {f.name: _modes(f, found) for f in fields if f.is_image}
-    files = tuple(StoredFile(path.name, path.stat().st_size, hash_file(path)) for path in found.files)
+    files = tuple(StoredFile(p.name, p.stat().st_size, hashes.get(p) or hash_file(p)) for p in found.files)
     places = {f.name: found.files.index(found.ranges[f.name].path) for f in fields if not f.is_scalar}
     bar.add(found.count, sum(file.size for file in files))
     return Part(Shard(found.count, files), places, modes, skipped=[]), records

@@ -212,10 +212,21 @@ def publish_files(folder: Path, contents: Mapping[str, bytes]) -> tuple[StoredFi
     return tuple(publish_file(folder / name, content) for name, content in sorted(contents.items()))
 
 
-def publish_shard(folder: Path, target: Path, synced: Callable[[], object]) -> tuple[StoredFile, ...]:
-    """Hash a finished shard's files and move them to `target`, as soon as they are durable (`synced` returns)."""
+def publish_shard(
+    folder: Path, target: Path, synced: Callable[[], object], hashes: Mapping[Path, str]
+) -> tuple[StoredFile, ...]:
+    """Move a finished shard's files to `target`, as soon as they are durable (`synced` returns).
+
+    Parameters
+    ----------
+    folder, target : Path
+    synced : callable
+    hashes : mapping of Path to str
+        Of files that need not be hashed any more.
+    """
     with storage_errors(target / folder.name):
-        stored = [StoredFile(p.name, p.stat().st_size, hash_file(p)) for p in sorted(folder.iterdir())]
+        paths = sorted(folder.iterdir())
+        stored = [StoredFile(p.name, p.stat().st_size, hashes.get(p) or hash_file(p)) for p in paths]
         synced()
         for file in stored:
             (folder / file.name).replace(target / file.name)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, IncompleteDatasetError, UnsafeDataError
 from datasets.base.fields import Field
 from datasets.base.manifest import Manifest, StoredFile
 from datasets.base.npy import npy_header
-from datasets.base.storage import hash_file, mapped
+from datasets.base.storage import hash_file, hash_parts, mapped
 
 __all__ = ["Ranges", "build_records", "check_file", "check_size", "index_dtype", "map_index", "open_index"]
 
@@ -67,8 +66,8 @@ def build_records(
     located: Mapping[str, Ranges],
     scalars: Mapping[str, NDArray[Any]],
     count: int,
-) -> NDArray[Any]:
-    """Return the index records of one shard, hashing the stored bytes.
+) -> tuple[NDArray[Any], dict[Path, str]]:
+    """Return the index records of one shard, hashing the stored bytes, and the hashes of the files they lie in.
 
     Raises
     ------
@@ -76,6 +75,7 @@ def build_records(
         If the format located another number of values, or ranges outside of the file.
     """
     records = np.zeros(count, dtype=index_dtype(fields))
+    held: dict[Path, dict[str, Ranges]] = {}
     for f in fields:
         if f.is_scalar:
             records[f.name] = scalars[f.name]
@@ -86,13 +86,17 @@ def build_records(
                 f"{ranges.path}: field {f.name!r} has {len(ranges.offsets)} values, {count} were written"
             )
         records[f"{f.name}_offset"], records[f"{f.name}_length"] = ranges.offsets, ranges.lengths
-        with mapped(ranges.path) as data:
-            check_ranges(ranges, len(data))
-            ends = (ranges.offsets + ranges.lengths).tolist()
-            records[f"{f.name}_xxh3"] = [
-                xxhash.xxh3_64_intdigest(data[a:b]) for a, b in zip(ranges.offsets.tolist(), ends, strict=True)
-            ]
-    return records
+        held.setdefault(ranges.path, {})[f.name] = ranges
+    files = {}
+    for path, columns in held.items():
+        with mapped(path) as data:
+            for ranges in columns.values():
+                check_ranges(ranges, len(data))
+            offsets, lengths = (np.stack([getattr(r, k) for r in columns.values()]) for k in ("offsets", "lengths"))
+            hashes, files[path] = hash_parts(data, offsets, lengths)
+        for name, column in zip(columns, hashes, strict=True):
+            records[f"{name}_xxh3"] = column
+    return records, files
 
 
 def trim(field: Field, ranges: Ranges) -> Ranges:

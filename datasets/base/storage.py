@@ -16,11 +16,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, StorageError
 
-__all__ = ["FileCache", "Run", "WriteFile", "hash_file", "mapped", "read_exactly", "read_into", "read_runs"]
+__all__ = [
+    "FileCache",
+    "Run",
+    "WriteFile",
+    "hash_file",
+    "hash_parts",
+    "mapped",
+    "read_exactly",
+    "read_into",
+    "read_runs",
+]
 
 # Buffers per call of preadv or writev: the system's limit (IOV_MAX) is 1024.
 MAX_BUFFERS = 512
@@ -51,6 +63,25 @@ def hash_file(path: Path, block: int = 2**18) -> str:
     except OSError as error:
         raise StorageError(f"{path}: {error}; check the disk and the permissions") from error
     return digest.hexdigest()
+
+
+def hash_parts(
+    data: memoryview, offsets: NDArray[np.int64], lengths: NDArray[np.int64], block: int = 2**18
+) -> tuple[NDArray[np.uint64], str]:
+    """Return the xxh3-64 of parts of a file, in the shape of `offsets`, and that of the whole as 16 hex digits.
+
+    One pass serves both: the whole takes what was just hashed as a part from the processor's cache.
+    """
+    hashes, digest, done = np.empty(offsets.size, np.uint64), xxhash.xxh3_64(), 0
+    starts, ends = offsets.ravel(), (offsets + lengths).ravel()
+    order = np.argsort(starts, kind="stable")
+    for place, start, end in zip(order.tolist(), starts[order].tolist(), ends[order].tolist(), strict=True):
+        hashes[place] = xxhash.xxh3_64_intdigest(data[start:end])
+        if end - done >= block:
+            digest.update(data[done:end])
+            done = end
+    digest.update(data[done:])
+    return hashes.reshape(offsets.shape), digest.hexdigest()
 
 
 class _Handle:

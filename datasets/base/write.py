@@ -192,13 +192,13 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     stored = [f for f in fields if not f.is_scalar]
     record = get_format(writer.plan.values["format"])
     located = record.load_reader()._locate(path, fields)
-    records = build_records(fields, located, log.all_scalars(), log.count)
+    records, hashes = build_records(fields, located, log.all_scalars(), log.count)
     for f in stored:
         _compare(path, f.name, log.hashes.get(f.name, []), _payload_hashes(f, located[f.name], records))
     names = sorted(p.name for p in path.parent.iterdir())
     field_files = {f.name: names.index(located[f.name].path.name) for f in stored}
     extras = record.load_converter()._shard_extras(path, fields)
-    files = publish_shard(path.parent, writer.paths.data, synced.result)
+    files = publish_shard(path.parent, writer.paths.data, synced.result, hashes)
     extra = publish_files(writer.paths.metadata, extras)
     modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
     part = Part(Shard(log.count, files), field_files, modes, log.skipped, extra, dict(log.warnings))
