@@ -38,7 +38,10 @@ class Server:
         return {name: metadata.version(name) for name in self.module.PACKAGES}
 
     def open(self, key: str, contender: int, job: dict[str, Any]) -> float:
-        """Convert what must be converted, open a run and do it once, to warm up."""
+        """Convert what must be converted, open a run and do it for a while, to warm up.
+
+        Several epochs where they are short: libraries collect the memory that they use again during the first ones.
+        """
         chosen = self.contenders[contender]
         paths = {name: Path(job[name]) for name in ("data", "store", "scratch")}
         work = Job(**{**job, **paths}).with_store(chosen.store or chosen.name)
@@ -47,7 +50,7 @@ class Server:
         made = chosen.make(work)
         run = made if isinstance(made, Run) else Run(made)
         self.runs[key] = run, work.scratch
-        return self.measure(key, 0.001)
+        return self.measure(key, 0.001 if work.work.startswith("convert") else 1.0)
 
     def _prepare(self, chosen: Contender, job: Job) -> None:
         done = job.store / "prepared"

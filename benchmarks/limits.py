@@ -29,8 +29,10 @@ JPEGS = ("original", "full", "jpeg256")
 def contenders() -> list[Contender]:
     """Return one limit per workload."""
     return [
-        Contender("limit: memcpy gather, one thread", ("read",), ("raw224",), _gather),
-        Contender("limit: simplejpeg", ("decode",), ("original",), _decode),
+        Contender("limit: memcpy gather, one thread", ("read",), ("raw224",), _gather(buffers=1)),
+        Contender("limit: memcpy gather, three buffers", ("read",), ("raw224",), _gather(buffers=3)),
+        Contender("limit: simplejpeg", ("decode",), ("original",), _decode(kept=0)),
+        Contender("limit: simplejpeg, two batches kept", ("decode",), ("original",), _decode(kept=2)),
         Contender("limit: in-memory prototype", ("train",), ("raw256", *JPEGS), _train),
         Contender("limit: concatenate", ("convert-kept",), ("many",), _concatenate(sync=False), threads=(1,)),
         Contender("limit: concatenate + fsync", ("convert-kept",), ("many",), _concatenate(sync=True), threads=(1,)),
@@ -64,23 +66,45 @@ def on_threads(function: Callable[[Any], Any], items: Sequence[Any], threads: in
     return len(items)
 
 
-def _gather(job: Job) -> Callable[[], int]:
-    images, batch = np.load(job.array), np.empty((job.batch, 224, 224, 3), np.uint8)
-    generator = np.random.default_rng(0)
+def _gather(*, buffers: int) -> Callable[[Job], Callable[[], int]]:
+    """Copy rows into batches, one after the other into so many buffers.
 
-    def once() -> int:
-        order = generator.permutation(len(images))
-        for start in range(0, len(order), job.batch):
-            rows = order[start : start + job.batch]
-            np.take(images, rows, axis=0, out=batch[: len(rows)], mode="clip")
-        return len(order)
+    One buffer stays in the processor's cache, but each batch overwrites the one before. A loader whose batches may
+    be kept needs three: one in use, one ready, one that is filled.
+    """
 
-    return once
+    def make(job: Job) -> Callable[[], int]:
+        images = np.load(job.array)
+        batches = [np.empty((job.batch, 224, 224, 3), np.uint8) for _ in range(buffers)]
+        generator = np.random.default_rng(0)
+
+        def once() -> int:
+            order = generator.permutation(len(images))
+            for number, start in enumerate(range(0, len(order), job.batch)):
+                rows = order[start : start + job.batch]
+                np.take(images, rows, axis=0, out=batches[number % buffers][: len(rows)], mode="clip")
+            return len(order)
+
+        return once
+
+    return make
 
 
-def _decode(job: Job) -> Callable[[], int]:
-    files = [path.read_bytes() for path, _ in files_of(job.folder)]
-    return lambda: on_threads(_pixels, files, job.threads)
+def _decode(*, kept: int) -> Callable[[Job], Callable[[], int]]:
+    """Decode every image, and keep those of the last `kept` batches, as a loader and its user do."""
+
+    def make(job: Job) -> Callable[[], int]:
+        files = list(enumerate(path.read_bytes() for path, _ in files_of(job.folder)))
+        places: list[Any] = [None] * (kept * job.batch)
+
+        def one(item: tuple[int, bytes]) -> None:
+            pixels = _pixels(item[1])
+            if places:
+                places[item[0] % len(places)] = pixels
+
+        return lambda: on_threads(one, files, job.threads)
+
+    return make
 
 
 def _pixels(data: bytes) -> Any:

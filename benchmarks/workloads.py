@@ -93,6 +93,7 @@ def _per_threads() -> list[Goal]:
             for name in ("memmap", "memmap, mmap=True")
             for goal in (
                 Goal(name, read, _LIMIT_READ, 0.8 if n == 1 else 1.1),
+                Goal(name, read, ("limit: memcpy gather, three buffers",), 0.8 if n == 1 else 1.1),
                 Goal(name, read, ("FFCV",), 1.5),
                 Goal(name, read, _BEHIND, 5.0),
             )
@@ -114,6 +115,7 @@ def _per_threads() -> list[Goal]:
 GOALS = (
     *_per_threads(),
     Goal("tar", "decode-original-2", ("limit: simplejpeg",), 0.95),
+    Goal("tar", "decode-original-2", ("limit: simplejpeg, two batches kept",), 0.95),
     Goal("tar", "decode-original-2", ("DALI, CPU",), 1.0),
     Goal("tar", "decode-original-2", ("ImageFolder",), 2.0),
     Goal("parquet", "decode-original-2", ("tar",), 0.95),
@@ -123,6 +125,9 @@ GOALS = (
     Goal("tar", "convert-kept-many-1", ("limit: concatenate",), 0.6),
     Goal("pyarrow_ipc", "convert-kept-many-1", ("limit: concatenate",), 0.6),
     Goal("parquet", "convert-kept-many-1", ("limit: concatenate",), 0.5),
+    Goal("tar", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.6),
+    Goal("pyarrow_ipc", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.6),
+    Goal("parquet", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.5),
     Goal("memmap", "convert-fixed-original-1", ("limit: decoder + resize",), 0.9),
     Goal("memmap", "convert-fixed-original-2", ("memmap",), 1.8, "convert-fixed-original-1"),
 )
