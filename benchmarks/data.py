@@ -2,7 +2,8 @@
 
 ====================  ====================================================================
 ``folders/original``  the JPEGs as they are
-``folders/many``      the same, more of them, for conversion
+``folders/more``      the same, more of them, for conversion to pixels
+``folders/many``      the same, still more of them, for conversion that keeps their bytes
 ``folders/full``      full size, encoded anew at quality 90
 ``folders/jpeg256``   longer side at most 256, encoded anew at quality 90
 ``raw224.npy``        pixels, each image resized to 224x224
@@ -38,6 +39,7 @@ class Sizes:
     many: int = 4096
     raw224: int = 2048
     raw256: int = 512
+    more: int = 1024
 
 
 def make_settings(source: Path, root: Path, sizes: Sizes) -> bool:
@@ -62,8 +64,8 @@ def make_settings(source: Path, root: Path, sizes: Sizes) -> bool:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
     files = usable(source)
-    for setting in ("original", "many", "full", "jpeg256"):
-        count = sizes.many if setting == "many" else sizes.jpegs
+    for setting in ("original", "more", "many", "full", "jpeg256"):
+        count = {"more": sizes.more, "many": sizes.many}.get(setting, sizes.jpegs)
         _make_folder(files, root / "folders" / setting, count, setting)
     for setting, side, count in (("raw224", 224, sizes.raw224), ("raw256", 256, sizes.raw256)):
         _make_array(files, root, setting, side, count)
@@ -103,7 +105,7 @@ def _make_folder(files: list[Path], folder: Path, count: int, setting: str) -> N
 
 def _encoded(path: Path, setting: str) -> bytes:
     data = path.read_bytes()
-    if setting in ("original", "many"):
+    if setting in ("original", "more", "many"):
         return data
     pixels = decode(data, "RGB")
     if setting == "jpeg256":

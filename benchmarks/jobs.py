@@ -16,7 +16,7 @@ BATCH = 64
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-KEPT = ("original", "full", "jpeg256", "many")
+KEPT = ("original", "full", "jpeg256", "more", "many")
 """Settings that are files of JPEG; the others are arrays."""
 
 

@@ -36,7 +36,7 @@ def contenders() -> list[Contender]:
         Contender("limit: in-memory prototype", ("train",), ("raw256", *JPEGS), _train),
         Contender("limit: concatenate", ("convert-kept",), ("many",), _concatenate(sync=False), threads=(1,)),
         Contender("limit: concatenate + fsync", ("convert-kept",), ("many",), _concatenate(sync=True), threads=(1,)),
-        Contender("limit: decoder + resize", ("convert-fixed",), ("original",), _decode_and_resize),
+        Contender("limit: decoder + resize", ("convert-fixed",), ("more",), _decode_and_resize),
     ]
 
 

@@ -28,7 +28,7 @@ ACCESS = (
     Workload("cold", "original", 2, "Encoded images with a cold page cache, not decoded, shuffled, two threads", 3),
 )
 MINE = ("peers.shardwright", "limits", "access")
-QUICK = Sizes(16, 16, 32, 16)
+QUICK = Sizes(16, 16, 32, 16, 16)
 CONVERTED = ("memmap", "hdf5", "tar", "parquet", "pyarrow_ipc")
 
 

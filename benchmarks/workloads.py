@@ -61,7 +61,7 @@ WORKLOADS = (
     *_both("train", "full", "Crop, flip, normalize, from full-size JPEG of quality 90"),
     *_both("train", "original", "Crop, flip, normalize, from the original JPEGs"),
     *_both("convert-kept", "many", "Class folder into shards, bytes kept", 3),
-    *_both("convert-fixed", "original", "Class folder into raw 224x224", 3),
+    *_both("convert-fixed", "more", "Class folder into raw 224x224", 3),
 )
 
 
@@ -128,6 +128,6 @@ GOALS = (
     Goal("tar", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.6),
     Goal("pyarrow_ipc", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.6),
     Goal("parquet", "convert-kept-many-1", ("limit: concatenate + fsync",), 0.5),
-    Goal("memmap", "convert-fixed-original-1", ("limit: decoder + resize",), 0.9),
-    Goal("memmap", "convert-fixed-original-2", ("memmap",), 1.8, "convert-fixed-original-1"),
+    Goal("memmap", "convert-fixed-more-1", ("limit: decoder + resize",), 0.9),
+    Goal("memmap", "convert-fixed-more-2", ("memmap",), 1.8, "convert-fixed-more-1"),
 )

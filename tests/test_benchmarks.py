@@ -141,9 +141,10 @@ def test_a_goal_takes_the_fastest_rival_and_failed_ones_do_not_count() -> None:
 
 
 def test_settings_hold_the_same_images_in_every_form(tmp_path: Path) -> None:
-    make_settings(generate_jpegs(tmp_path / "in", 4), tmp_path / "data", Sizes(6, 8, 6, 4))
-    counts = {s: len(list((tmp_path / "data/folders" / s).glob("*/*.jpg"))) for s in ("original", "many", "jpeg256")}
-    assert counts == {"original": 6, "many": 8, "jpeg256": 6}
+    make_settings(generate_jpegs(tmp_path / "in", 4), tmp_path / "data", Sizes(6, 8, 6, 4, 7))
+    folders = (tmp_path / "data/folders").iterdir()
+    counts = {folder.name: len(list(folder.glob("*/*.jpg"))) for folder in folders}
+    assert counts == {"original": 6, "more": 7, "many": 8, "full": 6, "jpeg256": 6}
     images, labels = np.load(tmp_path / "data/raw224.npy"), np.load(tmp_path / "data/raw224.labels.npy")
     assert images.shape == (6, 224, 224, 3)
     assert labels.tolist() == [0, 0, 1, 2, 0, 0]

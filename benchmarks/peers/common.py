@@ -160,5 +160,5 @@ def contenders_of(name: str, write: Write, epochs: Open, *, fixed: bool = True) 
             prepare=lambda job: write(job, job.store),
             store=name,
         ),
-        Contender(name, converts, ("many", "original"), converting(write), threads=(1,)),
+        Contender(name, converts, ("many", "more"), converting(write), threads=(1,)),
     ]

@@ -57,7 +57,7 @@ def contenders() -> list[Contender]:
     return [
         Contender("FFCV", ("read", "decode", "train"), settings, _epochs, prepare=prepare, store="ffcv"),
         Contender("FFCV", ("convert-kept",), ("many",), converting(_write), threads=(1,)),
-        Contender("FFCV", ("convert-fixed",), ("original",), converting(_write)),
+        Contender("FFCV", ("convert-fixed",), ("more",), converting(_write)),
     ]
 
 

@@ -105,7 +105,7 @@ def stored(name: str, form: str, work: str, settings: tuple[str, ...], make: Mak
 
 def _converting() -> Iterator[Contender]:
     for name in FIXED:
-        yield Contender(name, ("convert-fixed",), ("original",), converting(convert(name)))
+        yield Contender(name, ("convert-fixed",), ("more",), converting(convert(name)))
     for name in FLEXIBLE:
         yield Contender(name, ("convert-kept",), ("many",), converting(convert(name)))
 

@@ -30,7 +30,7 @@ def contenders() -> list[Contender]:
     return [
         Contender("ImageFolder", ("read", "decode", "train"), every, _with_pil),
         Contender("ImageFolder, torchvision.io", ("decode",), ("original",), _with_io),
-        Contender("PIL loop into .npy", ("convert-fixed",), ("original",), converting(_write_npy), threads=(1,)),
+        Contender("PIL loop into .npy", ("convert-fixed",), ("more",), converting(_write_npy), threads=(1,)),
         Contender("tarfile loop", ("convert-kept",), ("many",), converting(_write_tar), threads=(1,)),
     ]
 
