@@ -1,0 +1,1 @@
+"""Images: every rule of decoding, encoding, conversion and resizing, on images made here."""
