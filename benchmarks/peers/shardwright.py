@@ -129,7 +129,8 @@ def _loader(*, shuffle: bool = True, **options: Any) -> Callable[[Job], Run]:
 def _data_loader(job: Job) -> Callable[[], int]:
     if job.work == "train":
         return torch_loader(open_reader(job.store / "set", transform=pil_transform()), job)
-    return torch_loader(open_reader(job.store / "set", output="tensor"), job)
+    output = "numpy" if job.work == "read" else "tensor"  # as the other libraries' pixels: height, width, channels
+    return torch_loader(open_reader(job.store / "set", output=output), job)
 
 
 def _plain_transform(job: Job) -> Callable[[], int]:
