@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import ImageFile
 
+from datasets.base import pipeline
 from datasets.base.errors import IncompleteDatasetError, InputError, LimitError
+from datasets.base.images import to_pil
 from datasets.sources.folder import FolderSource
 from datasets.tar.tar_converter import TarConverter
 from tests.conformance.tools import KINDS, Store, encoded, files_of, hashes, make_folder, numbered, picture
@@ -260,13 +262,55 @@ def test_a_finished_split_is_confirmed_without_a_look_at_every_file(tmp_path: Pa
         assert len(looks) == expected
 
 
+def add_animated(folder: Path) -> None:
+    """Put four files among the others of which only the first frame is read."""
+    frames = [picture(n) for n in range(3)]
+    for name, kind in (("a.gif", "GIF"), ("b.png", "PNG"), ("c.tif", "TIFF"), ("d.webp", "WEBP")):
+        add(folder, name, encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_images_that_are_read_with_a_warning_are_counted(store: Store, tmp_path: Path, num_workers: int):
     """Faults 10, 19, 20: in the manifest, beside what was ignored; the same in any number of shards."""
     folder = make_folder(tmp_path / "in")
-    frames = [picture(n) for n in range(3)]
-    for name, kind in (("a.gif", "GIF"), ("b.png", "PNG"), ("c.tif", "TIFF"), ("d.webp", "WEBP")):
-        add(folder, name, encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+    add_animated(folder)
     (folder / "notes.txt").write_text("no image")
     path = store.convert(folder, tmp_path / "out", num_workers=num_workers)
     assert store.open(path).manifest.ignored == {"animated: only the first frame is read": 4, "not an image": 1}
+
+
+def test_warnings_of_the_others_are_counted_once_when_a_sample_fails(store: Store, tmp_path: Path):
+    """A batch with a bad sample is packed anew, sample by sample and then without it."""
+    folder = make_folder(tmp_path / "in")
+    add_animated(folder)
+    add(folder, "bad.png", PNG[:-12])
+    manifest = store.open(store.convert(folder, tmp_path / "out", on_error="skip", batch_size=100)).manifest
+    assert (manifest.ignored, manifest.skipped) == ({"animated: only the first frame is read": 4}, 1)
+
+
+class StillImages(TarConverter):
+    """A converter whose hook makes something else of the images."""
+
+    def _custom_collate_fn(self, batch):
+        return super()._custom_collate_fn([sample | {"image": to_pil(sample["image"], "RGB")} for sample in batch])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_warnings_are_counted_of_the_files_and_not_of_what_a_hook_makes_of_them(tmp_path: Path, num_workers: int):
+    folder = make_folder(tmp_path / "in")
+    add_animated(folder)
+    manifest = StillImages(folder, tmp_path / "out", images_per_file=3, num_workers=num_workers).convert()
+    assert manifest is not None
+    assert manifest.ignored == {"animated: only the first frame is read": 4}
+
+
+def test_the_header_of_an_image_that_is_stored_as_it_is_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """For the warning too: it travels with the packed image."""
+    again: list[bytes] = []
+    monkeypatch.setattr(pipeline, "image_warning", again.append)
+    folder = make_folder(tmp_path / "in")
+    add_animated(folder)
+    manifest = TarConverter(folder, tmp_path / "out", num_workers=0).convert()
+    assert manifest is not None
+    assert manifest.ignored == {"animated: only the first frame is read": 4}
+    assert not again

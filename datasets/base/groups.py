@@ -1,6 +1,7 @@
 """Cut a stream of batches into groups by bytes, in the same places for any batch size."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -70,4 +71,5 @@ def _join_columns(columns: list[Column]) -> Column:
     lists = [c for c in columns if isinstance(c, ByteColumn)]
     if not lists:
         return np.concatenate([np.asarray(c) for c in columns])
-    return ByteColumn([v for c in lists for v in c.values], [t for c in lists for t in c.tags])
+    parts = zip(*((c.values, c.tags, c.warnings) for c in lists), strict=True)
+    return ByteColumn(*(list(chain.from_iterable(part)) for part in parts))

@@ -113,7 +113,7 @@ class _CollateSamples:
         columns, good, bad = self._pack(good)
         # Tensors travel through shared memory, everything else through a pipe.
         sent = columns if get_worker_info() is None else {k: _packed(c) for k, c in columns.items()}
-        warnings = Counter(text for _, sample in good for text in _warnings(sample))
+        warnings = Counter(_warnings([sample for _, sample in good], columns))
         return Loaded([index for index, _ in good], sent, sorted(failures + bad, key=lambda f: f.index), warnings)
 
     def _pack(self, good: list[tuple[int, Any]]) -> tuple[dict[str, Column], list[tuple[int, Any]], list[Failure]]:
@@ -138,12 +138,17 @@ class _CollateSamples:
         return None
 
 
-def _warnings(sample: dict[str, Any]) -> Iterator[str]:
-    """Yield what a user should know about the image files of a sample."""
-    for value in sample.values():
-        if isinstance(value, EncodedImage):
-            with contextlib.suppress(InputError):  # what a hook has made something else of
-                yield from filter(None, [image_warning(value.data)])
+def _warnings(samples: list[dict[str, Any]], columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield what a user should know about the image files of samples: what was found when they were packed."""
+    packed = [c for c in columns.values() if isinstance(c, ByteColumn)]
+    found = {id(file): text for c in packed for file, text in zip(c.values, c.warnings, strict=False)}
+    for image in (value for sample in samples for value in sample.values() if isinstance(value, EncodedImage)):
+        text = found.get(id(image.data))
+        if text is None:  # a hook, or a format of fixed size, has made something else of it
+            with contextlib.suppress(InputError):
+                text = image_warning(image.data)
+        if text:
+            yield text
 
 
 def _packed(column: Column) -> Any:

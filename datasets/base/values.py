@@ -33,16 +33,20 @@ class ByteColumn:
     values : sequence of bytes or memoryview
     tags : sequence of (extension, mode), optional
         Of images: file extension and Pillow mode.
+    warnings : sequence of str, optional
+        Of images: `ImageInfo.warning` of each. They are counted where a column is made and stay
+        behind when it is sent to another process.
     """
 
     values: Sequence[Any]
     tags: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice) -> "ByteColumn":
-        return ByteColumn(self.values[rows], self.tags[rows])
+        return ByteColumn(self.values[rows], self.tags[rows], self.warnings[rows])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -99,8 +103,9 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
             out[row] = array_of(field, value)
         return out
     if field.is_image:
-        encoded = [_image_bytes(field, v, encoding, quality) for v in values]
-        return ByteColumn([e[0] for e in encoded], [e[1] for e in encoded])
+        files = [_image_file(field, v, encoding, quality) for v in values]
+        infos = [images.probe(file) for file in files]
+        return ByteColumn(files, [(i.extension, i.mode) for i in infos], [i.warning for i in infos])
     return ByteColumn([_plain_bytes(field, v) for v in values])
 
 
@@ -169,14 +174,14 @@ def _array(field: Field, value: Any) -> NDArray[Any]:
     return array
 
 
-def _image_bytes(field: Field, value: Any, encoding: str, quality: int | None) -> tuple[bytes, tuple[str, str]]:
-    if not isinstance(value, EncodedImage):
-        with _naming(field):
-            is_mask = field.kind == "mask"
-            data = masks.encode_ids(value, field.palette) if is_mask else images.encode(value, encoding, quality)
-            value = EncodedImage(data)
-    info = images.probe(value.data)
-    return value.data, (info.extension, info.mode)
+def _image_file(field: Field, value: Any, encoding: str, quality: int | None) -> bytes:
+    """Return the bytes of an image's own file, or encode it."""
+    if isinstance(value, EncodedImage):
+        return value.data
+    with _naming(field):
+        if field.kind == "mask":
+            return masks.encode_ids(value, field.palette)
+        return images.encode(value, encoding, quality)
 
 
 def _plain_bytes(field: Field, value: Any) -> bytes:
