@@ -77,27 +77,55 @@ class OwnHook(TarConverter):
         return super()._custom_collate_fn(batch)
 
 
-def test_image_files_are_read_by_threads_and_somebody_elses_hook_runs_in_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Fault 130: so image files take no shared memory."""
-    make_folder(tmp_path / "in", 9)
-    small = {"images_per_file": 4, "batch_size": 2, "num_workers": 2}
-    readers = set()
+class Plugged(TarConverter):
+    """The same, and its module is called as if it were one of ours."""
+
+    def _custom_collate_fn(self, batch):
+        return super()._custom_collate_fn(batch)
+
+    _custom_collate_fn.__module__ = "datasets.base.plugged"
+
+
+SMALL = {"images_per_file": 4, "batch_size": 2, "num_workers": 2}
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of this process's threads that read image files."""
+    names: set[str] = set()
     read = FolderSource.__getitem__
 
     def noted(source: FolderSource, index: int) -> dict[str, object]:
-        readers.add(threading.current_thread().name.partition("_")[0])
+        names.add(threading.current_thread().name.partition("_")[0])
         return read(source, index)
 
     monkeypatch.setattr(FolderSource, "__getitem__", noted)
-    TarConverter(tmp_path / "in", tmp_path / "threads", **small).convert()
+    return names
+
+
+def test_image_files_are_read_by_threads_and_somebody_elses_hook_runs_in_processes(tmp_path: Path, readers: set[str]):
+    """Fault 130: so image files take no shared memory."""
+    make_folder(tmp_path / "in", 9)
+    TarConverter(tmp_path / "in", tmp_path / "threads", **SMALL).convert()
     assert readers == {"MainThread", "convert"}  # the first sample says what the fields are
 
     OwnHook.seen = tmp_path / "seen"
     OwnHook.seen.mkdir()
-    OwnHook(tmp_path / "in", tmp_path / "processes", **small).convert()
+    OwnHook(tmp_path / "in", tmp_path / "processes", **SMALL).convert()
     pids = {int(path.name) for path in OwnHook.seen.iterdir()}
     assert pids
     assert os.getpid() not in pids
     assert hashes(tmp_path / "threads") == hashes(tmp_path / "processes")
+
+
+@pytest.mark.parametrize("options", [{"longer_side": 8}, {"shorter_side": 8}])
+def test_image_files_are_made_smaller_by_threads(tmp_path: Path, readers: set[str], options: dict[str, int]):
+    make_folder(tmp_path / "in", 9)
+    TarConverter(tmp_path / "in", tmp_path / "out", **SMALL, **options).convert()
+    assert readers == {"MainThread", "convert"}
+
+
+def test_a_hook_is_somebody_elses_wherever_it_was_written(tmp_path: Path, readers: set[str]):
+    make_folder(tmp_path / "in", 9)
+    Plugged(tmp_path / "in", tmp_path / "out", **SMALL).convert()
+    assert readers == {"MainThread"}

@@ -13,7 +13,7 @@ from datasets.base.errors import ConfigError, InputError, StorageError, text_of
 from datasets.base.fields import Field, check_fields
 from datasets.base.lock import split_lock
 from datasets.base.manifest import Manifest, Shard
-from datasets.base.options import check_choice, check_output, check_seconds, check_split, check_whole
+from datasets.base.options import check_choice, check_output, check_quality, check_seconds, check_split, check_whole
 from datasets.base.pipeline import Batch, Failure, worker_errors
 from datasets.base.plan import Plan, agree_on_plan, listed_source, listing_path
 from datasets.base.publish import begun_by, finished, publish_when_complete
@@ -108,7 +108,7 @@ class Converter(ABC):
         self.num_workers = check_whole("num_workers", num_workers, 0)
         check_split(split)
         self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
-        self.quality = self._check_quality(quality)
+        self.quality = check_quality(quality, self.encoding)
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
         self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
         self.overwrite, self.wait, self.progress = overwrite, wait, progress
@@ -130,15 +130,6 @@ class Converter(ABC):
             place = self.paths.staging if self.overwrite else self.paths
             self._source = listed_source(place, self._input, self.wait_timeout)
         return self._source
-
-    def _check_quality(self, quality: int | None) -> int | None:
-        if quality is None:
-            return None
-        if self.encoding == "png":
-            raise ConfigError(f"quality={quality!r} has no meaning for png, which is lossless; leave it out")
-        if check_whole("quality", quality, 1) > 100:
-            raise ConfigError(f"quality={quality!r} must be at most 100")
-        return quality
 
     def convert(self) -> Manifest | None:
         """Write this rank's shards and publish the split when all are there.
@@ -215,7 +206,7 @@ class Converter(ABC):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             # A hook of somebody else's may be no friend of threads.
-            threads=self.source.threads and type(self)._custom_collate_fn.__module__.startswith("datasets.base."),
+            threads=self.source.threads and type(self)._custom_collate_fn is Converter._custom_collate_fn,
             max_skipped=self.max_skipped,
             progress=self.progress,
         )
@@ -272,12 +263,16 @@ class Converter(ABC):
         -------
         mapping of str to ndarray or ByteColumn
         """
-        fields = self.fields
+        fields, batch = self.fields, self._prepared(batch)
         for sample in batch:
             if sample.keys() != {f.name for f in fields}:
                 names = sorted(f.name for f in fields)
                 raise InputError(f"the sample has the fields {sorted(sample)}, others have {names}")
         return {f.name: pack(f, [s[f.name] for s in batch], self.encoding, self.quality) for f in fields}
+
+    def _prepared(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the samples as they are to be packed."""
+        return batch
 
     @abstractmethod
     def _stored_field(self, field: Field, value: Any) -> Field:

@@ -42,7 +42,6 @@ from datasets.base.fields import Field
 from datasets.base.image_shrink import Shrink
 from datasets.base.options import check_choice, check_shape
 from datasets.base.pipeline import Batch
-from datasets.base.values import Column
 
 __all__ = ["Converter", "ConverterFixedSize", "ConverterFlexibleSize"]
 
@@ -196,14 +195,13 @@ class ConverterFlexibleSize(Converter):
         sides = {"longer_side": self.shrink.longer_side, "shorter_side": self.shrink.shorter_side}
         return super()._options() | sides
 
-    def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
-        if self.shrink:
-            kinds = {f.name: f.kind for f in self.fields if f.is_image}
-            batch = [
-                {k: self.shrink(v, kinds[k] == "mask") if k in kinds else v for k, v in sample.items()}
-                for sample in batch
-            ]
-        return super()._custom_collate_fn(batch)
+    def _prepared(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not self.shrink:
+            return batch
+        kinds = {f.name: f.kind for f in self.fields if f.is_image}
+        return [
+            {k: self.shrink(v, kinds[k] == "mask") if k in kinds else v for k, v in sample.items()} for sample in batch
+        ]
 
     def _stored_field(self, field: Field, value: Any) -> Field:
         if field.is_image and isinstance(value, images.EncodedImage):

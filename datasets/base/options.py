@@ -7,7 +7,15 @@ from typing import Any
 from datasets.base.errors import ConfigError, OutputExistsError
 from datasets.base.manifest import SPLIT_NAME
 
-__all__ = ["check_choice", "check_output", "check_seconds", "check_shape", "check_split", "check_whole"]
+__all__ = [
+    "check_choice",
+    "check_output",
+    "check_quality",
+    "check_seconds",
+    "check_shape",
+    "check_split",
+    "check_whole",
+]
 
 
 def check_whole(name: str, value: Any, low: int) -> int:
@@ -29,6 +37,17 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     if value not in choices:
         raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
     return value
+
+
+def check_quality(quality: Any, encoding: str) -> int | None:
+    """Return the quality of an encoding, from 1 to 100, or ``None``, or raise `ConfigError`."""
+    if quality is None:
+        return None
+    if encoding == "png":
+        raise ConfigError(f"quality={quality!r} has no meaning for png, which is lossless; leave it out")
+    if check_whole("quality", quality, 1) > 100:
+        raise ConfigError(f"quality={quality!r} must be at most 100")
+    return int(quality)
 
 
 def check_shape(value: Any) -> tuple[int, int] | None:
