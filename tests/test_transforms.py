@@ -1,5 +1,6 @@
 """The fused transforms: torchvision's windows, torchvision's pixels, any input."""
 
+import inspect
 import io
 
 import numpy as np
@@ -14,7 +15,7 @@ from datasets.base.image_decode import decode
 from datasets.base.image_rows import crop_header, decode_rows
 from utils.crops import CROP_DRAWS, random_windows, shrink_factor, shrunk_window, uniforms
 from utils.pixels import Workspace
-from utils.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, TrainTransform
+from utils.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, FusedTransform, TrainTransform
 
 RATIO, SCALE = (3 / 4, 4 / 3), (0.08, 1.0)
 
@@ -206,6 +207,17 @@ def test_gray_images_become_rgb():
 def test_wrong_arguments_are_named(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize("transform", [TrainTransform, EvalTransform])
+def test_every_option_is_in_the_signature_and_has_one_default(transform):
+    """What editors and help() show; an option that comes to the base comes to both."""
+    shared = inspect.signature(FusedTransform).parameters
+    own = inspect.signature(transform).parameters
+    assert {name: own.get(name) for name in shared} == dict(shared)
+    assert all(p.kind is p.KEYWORD_ONLY for p in own.values() if p.name != "size")
+    made = transform(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), dtype=torch.uint8, scaled=True)
+    assert (made.mean, made.std, made.dtype, made.scaled) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), torch.uint8, True)
 
 
 # --- rows of a JPEG -----------------------------------------------------------------------

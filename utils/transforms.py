@@ -6,7 +6,7 @@ samples. Each also works on a single image, wherever torchvision's transforms do
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -146,8 +146,12 @@ class TrainTransform(FusedTransform):
         Smallest and largest width / height of the crop.
     flip : float
         Probability of turning left and right.
-    **options
-        As for `FusedTransform`.
+    mean, std : sequence of float
+        Per channel, for pixels from 0 to 1.
+    dtype : torch.dtype
+        float32, float16, bfloat16; or uint8 for plain pixels, as for `FusedTransform`.
+    scaled : bool
+        Decode large JPEGs at a half, quarter or eighth, as for `FusedTransform`.
 
     Raises
     ------
@@ -170,9 +174,12 @@ class TrainTransform(FusedTransform):
         scale: Sequence[float] = (0.08, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         flip: float = 0.5,
-        **options: Any,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        dtype: torch.dtype = torch.float32,
+        scaled: bool = False,
     ) -> None:
-        super().__init__(size, **options)
+        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
         for name, values in (("scale", scale), ("ratio", ratio)):
             if len(values) != 2 or not 0 < values[0] <= values[1]:
                 raise ConfigError(f"{name}={values!r}: give (smallest, largest), both above 0")
@@ -198,8 +205,12 @@ class EvalTransform(FusedTransform):
         Height and width of the output, in pixels.
     resize : int
         What the shorter side of the image becomes before the crop, in pixels.
-    **options
-        As for `FusedTransform`.
+    mean, std : sequence of float
+        Per channel, for pixels from 0 to 1.
+    dtype : torch.dtype
+        float32, float16, bfloat16; or uint8 for plain pixels, as for `FusedTransform`.
+    scaled : bool
+        Decode large JPEGs at a half, quarter or eighth, as for `FusedTransform`.
 
     Raises
     ------
@@ -213,8 +224,17 @@ class EvalTransform(FusedTransform):
     torch.Size([3, 32, 32])
     """
 
-    def __init__(self, size: int | Sequence[int] = 224, *, resize: int = 256, **options: Any) -> None:
-        super().__init__(size, **options)
+    def __init__(
+        self,
+        size: int | Sequence[int] = 224,
+        *,
+        resize: int = 256,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        dtype: torch.dtype = torch.float32,
+        scaled: bool = False,
+    ) -> None:
+        super().__init__(size, mean=mean, std=std, dtype=dtype, scaled=scaled)
         if resize < max(self.size):
             raise ConfigError(f"resize={resize} is smaller than size={self.size}: the crop would leave the image")
         self.resize, self._least = resize, (resize, resize)
