@@ -416,16 +416,37 @@ def test_an_error_names_the_sample_and_ends_the_iteration(num_threads):
         next(iterator)
 
 
-def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
+DAMAGE = {
+    "before its pixels": lambda data: data[:30],
+    "in its pixels": lambda data: data[: len(data) // 2],
+    "in its pixels, and its end is there": lambda data: data[: len(data) // 2] + b"\xff\xd9",
+}
+
+
+@pytest.mark.parametrize("transform", [None, TrainTransform(8)])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path, damage, transform):
     good, _ = Photos()[0]
     samples = [{"image": good.data} for _ in range(6)]
-    samples[4] = {"image": good.data[: len(good.data) // 2]}
+    samples[4] = {"image": DAMAGE[damage](good.data)}
     fields = [Field("image", "bytes")]
     IpcConverter(samples, tmp_path / "d", num_workers=0, fields=fields).convert()
-    reader = IpcReader(tmp_path / "d")
+    reader = IpcReader(tmp_path / "d", output="numpy")
     reader.fields = (Field("image", "image"),)  # as damage that was there before the conversion
-    with pytest.raises(InputError, match=r"sample 4 of .*/d \(split 'train'\): the JPEG is truncated"):
-        list(ThreadedLoader(reader, 3, transform=TrainTransform(8), num_threads=2))
+    with pytest.raises(InputError, match=r"sample 4 of .*/d \(split 'train'\): the JPEG is (truncated|damaged)"):
+        list(ThreadedLoader(reader, 3, transform=transform, num_threads=2))
+
+
+class TooManyWindows(TrainTransform):
+    """A transform whose windows are not those of the images."""
+
+    def windows(self, sizes, numbers):
+        return super().windows(sizes, numbers) * 2
+
+
+def test_windows_must_be_as_many_as_the_images(jpeg):
+    with pytest.raises(ValueError, match="longer than"):
+        list(ThreadedLoader(jpeg, 3, transform=TooManyWindows(8)))
 
 
 def test_damage_on_disk_is_named(paths, tmp_path):

@@ -5,10 +5,11 @@ batch at a time (`fill`, by any thread), and makes what the user gets (`finish`)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat, starmap
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from datasets.base.fields import Field
 from datasets.base.image_rows import crop_header, decode_into, decode_rows
 from datasets.base.images import Decoder, decode, to_array
 from datasets.base.restore import restore
-from utils.crops import shrunk_window, uniforms
+from utils.crops import Window, shrunk_window, uniforms
 from utils.pixels import Pixels, Workspace
 from utils.ring import Pool, Ring, Slot
 from utils.transforms import FusedTransform
@@ -108,6 +109,17 @@ class Column(ABC):
         """Return what the user gets."""
         return store
 
+    def _each(self, part: Part, function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+        """Call a function with the values of each sample of a part; an error names the sample."""
+        results: list[Any] = []
+        try:
+            for result in starmap(function, zip(*columns, strict=True)):
+                results.append(result)  # noqa: PERF402  # their number tells the sample that fails
+        except Exception:
+            with naming(part.samples[min(len(results), len(part.samples) - 1)], self.where):
+                raise
+        return results
+
 
 class ScalarColumn(Column):
     """Numbers, which become one tensor."""
@@ -140,17 +152,9 @@ class ListColumn(Column):
     def fill(self, store: list[Any], part: Part, values: Any, tools: Tools) -> None:
         """Restore each value."""
         tools.keep_up(self.field.name, values)
-        row = 0
-        try:
-            # All headers, then all pixels: a decoder leaves nothing of our own code in the processor's caches.
-            places = []
-            for row, value in enumerate(values):  # noqa: B007  # the row is for the message
-                places.append(self._place(value))
-            for row, (value, place) in enumerate(zip(values, places, strict=True)):
-                store[part.start + row] = self._restored(value, place)
-        except Exception:
-            with naming(part.samples[row], self.where):
-                raise
+        # All headers, then all pixels: a decoder leaves nothing of our own code in the processor's caches.
+        places = self._each(part, self._place, values)
+        store[part.start : part.stop] = self._each(part, self._restored, values, places)
 
     def _place(self, value: memoryview) -> Pixels | None:
         """Return where an image is decoded to; ``None``: to memory of its own."""
@@ -230,21 +234,18 @@ class ImageColumn(Column):
         """Decode and transform each image."""
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
+        images = self._each(part, self._open, values, repeat(tools.space, len(values)))
+        sizes = np.array([size for size, _ in images], np.int64)
+        windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
         rows = store.tensor[part.start : part.stop].unbind()
-        row = 0
-        try:
-            images = []
-            for row, value in enumerate(values):  # noqa: B007  # the row is for the message
-                images.append(self._open(value, tools.space))
-            sizes = np.array([size for size, _ in images], np.int64)
-            windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
-            for row, (image, (window, flip)) in enumerate(zip(images, windows, strict=True)):
-                pixels, shrink = image[1](window[0] + window[2], self.transform.shrink(window))
-                place = window if shrink == 1 else shrunk_window(window, shrink)
-                self.transform.apply(pixels, place, flip, rows[row], tools.space)
-        except Exception:
-            with naming(part.samples[row], self.where):
-                raise
+        self._each(part, self._transform, images, windows, rows, repeat(tools.space, len(values)))
+
+    def _transform(self, image: Opened, chosen: tuple[Window, bool], out: Tensor, space: Workspace) -> None:
+        """Decode one image as far as its window needs, and transform it into its row of the batch."""
+        window, flip = chosen
+        pixels, shrink = image[1](window[0] + window[2], self.transform.shrink(window))
+        place = window if shrink == 1 else shrunk_window(window, shrink)
+        self.transform.apply(pixels, place, flip, out, space)
 
     def _open(self, value: Any, space: Workspace) -> Opened:
         """Return the size of an image, and what gives its pixels down to a row, and how far they are shrunk."""
