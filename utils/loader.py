@@ -12,7 +12,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset, Sampler
 
@@ -262,9 +261,7 @@ class _Batches:
         return self._ahead + -(-self._threads // parts)
 
     def _parts(self, indices: list[Any]) -> list[Part]:
-        samples = np.asarray(indices)
-        if samples.dtype.kind not in "iu":
-            samples = np.zeros(len(indices), np.int64)  # names, which only some data sets take
+        samples = self._work.numbers(indices)
         cuts = [*range(0, len(indices), self._work.part_size), len(indices)]
         return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
 

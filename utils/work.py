@@ -14,6 +14,7 @@ from torch.utils.data import Subset, default_collate
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.images import to_array
+from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
 from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from utils.ring import Ring
@@ -46,6 +47,10 @@ class Work(ABC):
 
     part_size: int = 16
     ahead: int = 2
+
+    def numbers(self, indices: Sequence[Any]) -> NDArray[Any]:
+        """Return the indices of a batch as one array."""
+        return np.asarray(indices)
 
     @abstractmethod
     def begin(self, count: int) -> Any:
@@ -114,7 +119,9 @@ class ReaderWork(Work):
             array = column.out(kept, part, tools)
             if array is not None:
                 out[column.field.name] = array
-        positions = part.samples if self.subset is None else self.subset[part.samples]
+        positions: NDArray[Any] = part.samples
+        if self.subset is not None:
+            positions = self.subset[as_positions(positions, len(self.subset), "Subset")]
         values = self.reader.read_columns(positions, out)
         for column, kept in zip(self.columns, store, strict=True):
             column.fill(kept, part, values[column.field.name], tools)
@@ -159,6 +166,11 @@ class SampleWork(Work):
         self.dataset, self.transform, self.pin = dataset, transform, pin
         self.collate = collate or default_collate
 
+    def numbers(self, indices: Sequence[Any]) -> NDArray[Any]:
+        """Return the indices of a batch as one array; 0 where they are names, which only some data sets take."""
+        samples = np.asarray(indices)
+        return samples if samples.dtype.kind in "iu" else np.zeros(len(indices), np.int64)
+
     def begin(self, count: int) -> list[Any]:
         """Return a list to be filled."""
         return [None] * count
@@ -198,10 +210,9 @@ def choose_work(
     pin: bool,
 ) -> Work:
     """Return the fastest way to make batches of a data set."""
-    reader, subset = dataset, None
+    subsets, reader = [], dataset
     while isinstance(reader, Subset):
-        positions = np.asarray(reader.indices, np.int64)
-        subset = positions if subset is None else positions[subset]
+        subsets.append(reader)
         reader = reader.dataset
     if (
         isinstance(reader, Reader)
@@ -209,8 +220,17 @@ def choose_work(
         and collate is None
         and (transform is None or isinstance(transform, FusedTransform))
     ):
-        return ReaderWork(reader, transform, pin, subset)
+        return ReaderWork(reader, transform, pin, _positions(subsets))
     return SampleWork(dataset, transform, collate, pin)
+
+
+def _positions(subsets: list[Subset[Any]]) -> NDArray[np.int64] | None:
+    """Return which samples of a data set a subset of a subset of ... it takes; the innermost one comes last."""
+    positions = None
+    for subset in reversed(subsets):
+        chosen = as_positions(subset.indices, len(subset.dataset), "Subset")
+        positions = chosen if positions is None else positions[chosen]
+    return positions
 
 
 def on_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:

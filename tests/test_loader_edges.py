@@ -1,0 +1,61 @@
+"""The threaded loader at its edges: odd indices, empty batches, states after errors, forks at bad moments."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from datasets.memmap.memmap_converter import MemmapConverter
+from datasets.memmap.memmap_reader import MemmapReader
+from utils.loader import ThreadedLoader
+
+COUNT = 20
+
+
+def samples(name="image", channels=(3,)):
+    rng = np.random.default_rng(0)
+    return [{name: rng.integers(0, 256, (12, 10, *channels), np.uint8), "label": n} for n in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    root = tmp_path_factory.mktemp("edges") / "raw"
+    pairs = [tuple(sample.values()) for sample in samples()]
+    MemmapConverter(pairs, root, images_per_file=7, num_workers=0, shape=None).convert()
+    return root
+
+
+@pytest.fixture
+def raw(path):
+    return MemmapReader(path, output="tensor")
+
+
+# --- indices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subset", [False, True])
+@pytest.mark.parametrize("indices", [[0.0, 1.0, 2.0], [True, False, True], ["a", "b"]])
+def test_what_is_no_whole_number_is_no_index_of_a_reader(raw, indices, subset):
+    dataset = Subset(raw, range(3)) if subset else raw
+    with pytest.raises(TypeError, match="whole numbers"):
+        list(ThreadedLoader(dataset, 4, sampler=indices, num_threads=0))
+
+
+@pytest.mark.parametrize("indices", [[True, False, True], [0.5, 2.7], torch.tensor([True, False])])
+def test_what_is_no_whole_number_is_no_index_of_a_subset(raw, indices):
+    with pytest.raises(TypeError, match="whole numbers"):
+        ThreadedLoader(Subset(raw, indices), 4)
+
+
+def test_indices_of_any_integer_type_are_taken(raw):
+    wanted = raw.targets[[3, 19, 0, 19]].tolist()
+    for indices in (
+        [3, -1, 0, 19],
+        np.array([3, -1, 0, 19], np.int8),
+        [np.int64(3), np.int8(-1), 0, 19],
+        torch.tensor([3, -1, 0, 19]),
+        list(torch.tensor([3, -1, 0, 19])),
+    ):
+        for dataset, sampler in ((raw, indices), (Subset(raw, indices), None), (Subset(raw, range(COUNT)), indices)):
+            [(_, labels)] = ThreadedLoader(dataset, 4, sampler=sampler, num_threads=0)
+            assert labels.tolist() == wanted
