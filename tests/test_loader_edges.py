@@ -1,5 +1,7 @@
 """The threaded loader at its edges: odd indices, empty batches, states after errors, forks at bad moments."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.utils.data import Subset
 from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
 from utils.loader import ThreadedLoader
+from utils.transforms import TrainTransform
 
 COUNT = 20
 
@@ -28,6 +31,16 @@ def path(tmp_path_factory):
 @pytest.fixture
 def raw(path):
     return MemmapReader(path, output="tensor")
+
+
+def within(seconds, function):
+    """What a function returns; a function that hangs fails instead of blocking all tests."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert found
+    return found[0]
 
 
 # --- indices ------------------------------------------------------------------------------
@@ -59,3 +72,10 @@ def test_indices_of_any_integer_type_are_taken(raw):
         for dataset, sampler in ((raw, indices), (Subset(raw, indices), None), (Subset(raw, range(COUNT)), indices)):
             [(_, labels)] = ThreadedLoader(dataset, 4, sampler=sampler, num_threads=0)
             assert labels.tolist() == wanted
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+@pytest.mark.parametrize("transform", [None, TrainTransform(4)])
+def test_an_empty_batch_is_a_batch(raw, num_threads, transform):
+    loader = ThreadedLoader(raw, batch_sampler=[[0, 1], [], [2]], num_threads=num_threads, transform=transform)
+    assert [labels.tolist() for _, labels in within(30, lambda: list(loader))] == [[0, 1], [], [2]]

@@ -235,7 +235,7 @@ class ImageColumn(Column):
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
         images = self._each(part, self._open, values, repeat(tools.space, len(values)))
-        sizes = np.array([size for size, _ in images], np.int64)
+        sizes = np.array([size for size, _ in images], np.int64).reshape(-1, 2)
         windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
         rows = store.tensor[part.start : part.stop].unbind()
         self._each(part, self._transform, images, windows, rows, repeat(tools.space, len(values)))

@@ -257,12 +257,12 @@ class _Batches:
     def _wanted(self) -> int:
         if not self._threads:
             return 1
-        parts = -(-len(self._flying[0].indices) // self._work.part_size) if self._flying else 1
+        parts = max(-(-len(self._flying[0].indices) // self._work.part_size), 1) if self._flying else 1
         return self._ahead + -(-self._threads // parts)
 
     def _parts(self, indices: list[Any]) -> list[Part]:
         samples = self._work.numbers(indices)
-        cuts = [*range(0, len(indices), self._work.part_size), len(indices)]
+        cuts = [*range(0, max(len(indices), 1), self._work.part_size), len(indices)]  # an empty batch has a part, too
         return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
 
     def _moved(self, batch: Any) -> Any:
