@@ -79,3 +79,44 @@ def test_indices_of_any_integer_type_are_taken(raw):
 def test_an_empty_batch_is_a_batch(raw, num_threads, transform):
     loader = ThreadedLoader(raw, batch_sampler=[[0, 1], [], [2]], num_threads=num_threads, transform=transform)
     assert [labels.tolist() for _, labels in within(30, lambda: list(loader))] == [[0, 1], [], [2]]
+
+
+# --- states -------------------------------------------------------------------------------
+
+
+class Stops:
+    """Raises once for sample 9."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        if index == 9 and self.error:
+            error, self.error = self.error, None
+            raise error
+        return index
+
+
+@pytest.mark.parametrize("error", [KeyError("lost"), KeyboardInterrupt()])
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_a_state_after_an_error_goes_on_at_the_batch_that_failed(error, num_threads):
+    loader = ThreadedLoader(Stops(error), 4, num_threads=num_threads)
+    taken = []
+    with pytest.raises(type(error)):
+        taken += (batch.tolist() for batch in loader)
+    state = loader.state_dict()
+    assert (state["epoch"], state["batches"]) == (0, 2)
+    loader.load_state_dict(state)
+    assert [batch.tolist() for batch in loader] == [[8, 9, 10, 11], [12, 13, 14, 15], [16, 17, 18, 19]]
+
+
+def test_a_state_after_close_is_of_the_epoch_that_was_left(raw):
+    loader = ThreadedLoader(raw, 4)
+    iterator = iter(loader)
+    next(iterator)
+    iterator.close()
+    state = loader.state_dict()
+    assert (state["epoch"], state["batches"]) == (0, 1)

@@ -127,7 +127,7 @@ class ThreadedLoader:
     def state_dict(self) -> dict[str, int]:
         """Return what `load_state_dict` needs to go on after the last batch that was taken."""
         running = self._running
-        if running is None or running.done:
+        if running is None or running.ended:
             return {"seed": self.seed, "epoch": self._epoch, "batches": self._skip}
         return {"seed": self.seed, "epoch": running.epoch, "batches": running.taken}
 
@@ -197,10 +197,13 @@ class _Batches:
     taken : int
         Batches that were handed out, those before a resume included.
     done : bool
+        Whether no batch comes any more: after the last one, an error or `close`.
+    ended : bool
+        Whether that is because the last one was taken.
     """
 
     def __init__(self, loader: ThreadedLoader, epoch: int, skip: int) -> None:
-        self.epoch, self.taken, self.done = epoch, 0, False
+        self.epoch, self.taken, self.done, self.ended = epoch, 0, False, False
         self._pid = os.getpid()
         self._work, self._seed, self._device = loader._work, loader.seed, loader.device
         self._indices = loader._order.batches(epoch)
@@ -232,6 +235,7 @@ class _Batches:
         except BaseException:
             self.close()
             raise
+        self.ended = True
         self.close()
         raise StopIteration
 
