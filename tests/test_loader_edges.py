@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
 from utils.loader import ThreadedLoader
+from utils.samplers import GlobalSampler
 from utils.transforms import TrainTransform
 
 COUNT = 20
@@ -120,3 +121,24 @@ def test_a_state_after_close_is_of_the_epoch_that_was_left(raw):
     iterator.close()
     state = loader.state_dict()
     assert (state["epoch"], state["batches"]) == (0, 1)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_set_epoch_of_the_epoch_that_was_loaded_keeps_the_place(raw, sampled):
+    def loader():
+        sampler = GlobalSampler(raw, seed=1, rank=0, num_replicas=1) if sampled else None
+        return ThreadedLoader(raw, 4, shuffle=not sampled, sampler=sampler, seed=1, num_threads=0)
+
+    first = loader()
+    first.set_epoch(2)
+    iterator = iter(first)
+    seen = [next(iterator)[1].tolist() for _ in range(2)]
+    again = loader()
+    again.load_state_dict(first.state_dict())
+    again.set_epoch(2)
+    rest = [labels.tolist() for _, labels in again]
+    assert len(rest) == 3
+    assert sorted(label for labels in seen + rest for label in labels) == list(range(COUNT))
+    again.load_state_dict(first.state_dict())
+    again.set_epoch(3)
+    assert len(list(again)) == 5

@@ -119,9 +119,13 @@ class ThreadedLoader:
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; without it each iteration begins the one after the last.
 
-        Samplers that have ``set_epoch`` are told too.
+        Samplers that have ``set_epoch`` are told too. The epoch that `load_state_dict` has named
+        still goes on where it was left.
         """
-        self._epoch, self._skip, self._running = check_whole("epoch", epoch, 0), 0, None
+        epoch = check_whole("epoch", epoch, 0)
+        if epoch != self._epoch:
+            self._skip = 0
+        self._epoch, self._running = epoch, None
         self._order.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
