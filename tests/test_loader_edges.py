@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
@@ -142,3 +142,19 @@ def test_set_epoch_of_the_epoch_that_was_loaded_keeps_the_place(raw, sampled):
     again.load_state_dict(first.state_dict())
     again.set_epoch(3)
     assert len(list(again)) == 5
+
+
+# --- what a sample is ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "mode"), [((3,), "L"), ((3,), "RGBA"), ((3,), "I;16"), ((), "RGB"), ((4,), "RGB")]
+)
+def test_raw_images_come_in_the_mode_that_was_asked_for(tmp_path, channels, mode):
+    MemmapConverter(samples(channels=channels), tmp_path / "d", num_workers=0, shape=None).convert()
+    reader = MemmapReader(tmp_path / "d", output="tensor", mode=mode)
+    [wanted] = DataLoader(reader, COUNT)
+    for num_threads in (0, 2):
+        [batch] = ThreadedLoader(reader, COUNT, num_threads=num_threads)
+        assert torch.equal(batch["image"], wanted["image"])
+        assert batch["label"].tolist() == wanted["label"].tolist()

@@ -27,7 +27,17 @@ from utils.pixels import Pixels, Workspace
 from utils.ring import Pool, Ring, Slot
 from utils.transforms import FusedTransform
 
-__all__ = ["Column", "FixedColumn", "ImageColumn", "ListColumn", "Part", "ScalarColumn", "Tools", "naming"]
+__all__ = [
+    "Column",
+    "FixedColumn",
+    "ImageColumn",
+    "ListColumn",
+    "Part",
+    "ScalarColumn",
+    "Tools",
+    "naming",
+    "raw_rows",
+]
 
 
 Opened = tuple[tuple[int, int], Callable[[int, int], tuple[Pixels, int]]]
@@ -211,6 +221,13 @@ def _ids(batch: Tensor) -> Tensor:
     return batch[..., 0] if batch.shape[3] == 1 else batch.permute(0, 3, 1, 2)
 
 
+def raw_rows(field: Field, part: Part, tools: Tools) -> NDArray[Any]:
+    """Return the thread's buffer for the raw images of a part."""
+    count = part.stop - part.start
+    raw = tools.space.pixels(field.name, (count, field.nbytes, 1))
+    return raw.view(np.dtype(field.dtype)).reshape(count, *(field.shape or ()))
+
+
 class ImageColumn(Column):
     """Images that go through a fused transform into the batch."""
 
@@ -226,9 +243,7 @@ class ImageColumn(Column):
         """Return the thread's buffer for what is not yet transformed."""
         if not self.field.is_fixed:
             return tools.packed.get(self.field.name)
-        count, size = part.stop - part.start, self.field.nbytes
-        raw = tools.space.pixels(self.field.name, (count, size, 1))
-        return raw.view(np.dtype(self.field.dtype)).reshape(count, *(self.field.shape or ()))
+        return raw_rows(self.field, part, tools)
 
     def fill(self, store: Slot, part: Part, values: Any, tools: Tools) -> None:
         """Decode and transform each image."""

@@ -17,6 +17,7 @@ from datasets.base.images import to_array
 from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
 from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
+from utils.converted import ConvertedColumn
 from utils.ring import Ring
 from utils.transforms import FusedTransform
 
@@ -137,10 +138,13 @@ class ReaderWork(Work):
 def _plain_column(field: Field, where: str, reader: Reader, pin: bool) -> Column:
     if field.is_scalar:
         return ScalarColumn(field, where)
+    mode = reader._modes.get(field.name)
+    if field.is_fixed and field.kind == "image" and mode is not None and mode != field.mode:
+        return ConvertedColumn(field, where, mode, pin)
     if field.is_fixed:
         dtype = torch.from_numpy(np.empty(0, field.dtype)).dtype
         return FixedColumn(field, where, Ring(field.shape or (), dtype, pin))
-    return ListColumn(field, where, reader.output, reader._modes.get(field.name), reader.decoder)
+    return ListColumn(field, where, reader.output, mode, reader.decoder)
 
 
 class SampleWork(Work):
