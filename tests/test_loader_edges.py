@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from datasets.base.fields import Field
 from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
 from utils.loader import ThreadedLoader
 from utils.samplers import GlobalSampler
-from utils.transforms import TrainTransform
+from utils.transforms import EvalTransform, TrainTransform
 
 COUNT = 20
 
@@ -158,3 +159,13 @@ def test_raw_images_come_in_the_mode_that_was_asked_for(tmp_path, channels, mode
         [batch] = ThreadedLoader(reader, COUNT, num_threads=num_threads)
         assert torch.equal(batch["image"], wanted["image"])
         assert batch["label"].tolist() == wanted["label"].tolist()
+
+
+@pytest.mark.parametrize("name", ["whole", "crop", "decoded"])
+def test_a_field_may_have_any_name(tmp_path, name):
+    fields = [Field(name, "image")]
+    MemmapConverter(samples(name), tmp_path / "d", num_workers=0, shape=(12, 10), fields=fields).convert()
+    reader = MemmapReader(tmp_path / "d", output="numpy")
+    transform = EvalTransform(16, resize=64)
+    found = torch.cat([batch[name] for batch in ThreadedLoader(reader, 5, num_threads=0, transform=transform)])
+    assert torch.equal(found, torch.stack([transform(sample[name]) for sample in reader]))

@@ -224,7 +224,8 @@ def _ids(batch: Tensor) -> Tensor:
 def raw_rows(field: Field, part: Part, tools: Tools) -> NDArray[Any]:
     """Return the thread's buffer for the raw images of a part."""
     count = part.stop - part.start
-    raw = tools.space.pixels(field.name, (count, field.nbytes, 1))
+    # The blank keeps it apart from the transforms' own buffers: no field has one in its name.
+    raw = tools.space.pixels(f"raw {field.name}", (count, field.nbytes, 1))
     return raw.view(np.dtype(field.dtype)).reshape(count, *(field.shape or ()))
 
 
