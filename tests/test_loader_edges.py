@@ -169,3 +169,24 @@ def test_a_field_may_have_any_name(tmp_path, name):
     transform = EvalTransform(16, resize=64)
     found = torch.cat([batch[name] for batch in ThreadedLoader(reader, 5, num_threads=0, transform=transform)])
     assert torch.equal(found, torch.stack([transform(sample[name]) for sample in reader]))
+
+
+@pytest.mark.parametrize("columns", [("label", "image"), ("image", "label")])
+@pytest.mark.parametrize("wrap", [lambda r: r, lambda r: r.concat(r), lambda r: Subset(r, range(COUNT))])
+def test_the_transform_is_of_the_first_image_wherever_it_stands(path, columns, wrap):
+    reader = wrap(MemmapReader(path, output="tensor", columns=columns))
+    sample = ThreadedLoader(reader, 1, num_threads=0, transform=lambda image: image.float() / 255, collate_fn=list)
+    [values] = next(iter(sample))
+    image, label = (values[columns.index(name)] for name in ("image", "label"))
+    assert image.dtype == torch.float32
+    assert label == 0
+
+
+def test_the_transform_is_of_the_first_image_of_a_dict_too(tmp_path):
+    data = [{"number": n, "photo": sample["image"]} for n, sample in enumerate(samples())]
+    fields = [Field("photo", "image")]
+    MemmapConverter(data, tmp_path / "d", num_workers=0, shape=(12, 10), fields=fields).convert()
+    reader = MemmapReader(tmp_path / "d", output="tensor")
+    batch = next(iter(ThreadedLoader(reader, 4, num_threads=0, transform=lambda image: image.float())))
+    assert batch["photo"].dtype == torch.float32
+    assert batch["number"].tolist() == [0, 1, 2, 3]

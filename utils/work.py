@@ -16,6 +16,7 @@ from datasets.base.fields import Field
 from datasets.base.images import to_array
 from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
+from datasets.base.selection import Concat
 from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from utils.converted import ConvertedColumn
 from utils.ring import Ring
@@ -154,7 +155,8 @@ class SampleWork(Work):
     ----------
     dataset : Dataset
     transform : callable, optional
-        Of the first value of a sample.
+        Of the first image of a sample, where the data set says which one that is; else of its
+        ``image``, or of its first value.
     collate : callable
         Makes a batch of a list of samples.
     pin : bool
@@ -169,6 +171,9 @@ class SampleWork(Work):
     ) -> None:
         self.dataset, self.transform, self.pin = dataset, transform, pin
         self.collate = collate or default_collate
+        fields = _fields(dataset)
+        self._first = next((n for n, f in enumerate(fields) if f.is_image), 0)
+        self._key = fields[self._first].name if fields else "image"
 
     def numbers(self, indices: Sequence[Any]) -> NDArray[Any]:
         """Return the indices of a batch as one array; 0 where they are names, which only some data sets take."""
@@ -189,10 +194,11 @@ class SampleWork(Work):
         if self.transform is None:
             return sample
         if isinstance(sample, dict):
-            key = "image" if "image" in sample else next(iter(sample))
+            key = self._key if self._key in sample else next(iter(sample))
             return sample | {key: self._image(sample[key], part, row)}
         if isinstance(sample, (tuple, list)):
-            return (self._image(sample[0], part, row), *sample[1:])
+            first = self._first if self._first < len(sample) else 0  # a reader's transforms= may return anything
+            return (*sample[:first], self._image(sample[first], part, row), *sample[first + 1 :])
         return self._image(sample, part, row)
 
     def _image(self, image: Any, part: Part, row: int) -> Any:
@@ -205,6 +211,13 @@ class SampleWork(Work):
         """Collate."""
         batch = self.collate(store)
         return on_tensors(batch, Tensor.pin_memory) if self.pin else batch
+
+
+def _fields(dataset: Any) -> tuple[Field, ...]:
+    """Return the fields of a reader's samples, or of a part of a reader's; () of other data sets."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return tuple(dataset.fields) if isinstance(dataset, (Reader, Concat)) else ()
 
 
 def choose_work(
