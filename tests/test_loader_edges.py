@@ -190,3 +190,25 @@ def test_the_transform_is_of_the_first_image_of_a_dict_too(tmp_path):
     batch = next(iter(ThreadedLoader(reader, 4, num_threads=0, transform=lambda image: image.float())))
     assert batch["photo"].dtype == torch.float32
     assert batch["number"].tolist() == [0, 1, 2, 3]
+
+
+class Doubled(Subset):
+    """Changes what its samples are."""
+
+    def __getitem__(self, index):
+        image, label = self.dataset[self.indices[index]]
+        return image, 2 * label
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+class DoubledReader(MemmapReader):
+    def __getitems__(self, indices):
+        return [(image, 2 * label) for image, label in super().__getitems__(indices)]
+
+
+def test_subclasses_that_change_the_samples_are_asked_for_them(path, raw):
+    for dataset in (Doubled(raw, range(4)), Subset(Doubled(raw, range(4)), range(4)), DoubledReader(path)):
+        loader = ThreadedLoader(dataset, 4, num_threads=0, collate_fn=None, transform=EvalTransform(8, resize=8))
+        assert next(iter(loader))[1].tolist() == [0, 2, 4, 6]

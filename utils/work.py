@@ -16,7 +16,7 @@ from datasets.base.fields import Field
 from datasets.base.images import to_array
 from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
-from datasets.base.selection import Concat
+from datasets.base.selection import Concat, Selection
 from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from utils.converted import ConvertedColumn
 from utils.ring import Ring
@@ -227,18 +227,26 @@ def choose_work(
     pin: bool,
 ) -> Work:
     """Return the fastest way to make batches of a data set."""
-    subsets, reader = [], dataset
-    while isinstance(reader, Subset):
+    subsets: list[Subset[Any]] = []
+    reader = dataset
+    while isinstance(reader, Subset) and _is_plain(reader, Subset, Selection):
         subsets.append(reader)
         reader = reader.dataset
     if (
         isinstance(reader, Reader)
+        and _is_plain(reader, Reader)
         and not (reader.transform or reader.target_transform or reader.transforms)
         and collate is None
         and (transform is None or isinstance(transform, FusedTransform))
     ):
         return ReaderWork(reader, transform, pin, _positions(subsets))
     return SampleWork(dataset, transform, collate, pin)
+
+
+def _is_plain(dataset: Any, *kinds: type) -> bool:
+    """Whether the samples of a data set are made as in one of these classes: a subclass may make others."""
+    names = ("__getitem__", "__getitems__")
+    return any(all(getattr(type(dataset), n) is getattr(kind, n, None) for n in names) for kind in kinds)
 
 
 def _positions(subsets: list[Subset[Any]]) -> NDArray[np.int64] | None:
