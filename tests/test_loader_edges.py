@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
+from torchvision import tv_tensors
 
 from datasets.base.fields import Field
 from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
+from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
+from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
 from utils.loader import ThreadedLoader
 from utils.samplers import GlobalSampler
 from utils.transforms import EvalTransform, TrainTransform
@@ -190,6 +193,28 @@ def test_the_transform_is_of_the_first_image_of_a_dict_too(tmp_path):
     batch = next(iter(ThreadedLoader(reader, 4, num_threads=0, transform=lambda image: image.float())))
     assert batch["photo"].dtype == torch.float32
     assert batch["number"].tolist() == [0, 1, 2, 3]
+
+
+def test_lists_of_tv_tensors_are_those_of_the_samples(tmp_path):
+    data = [
+        {
+            "image": sample["image"],
+            "mask": np.full((12, 10), 3, np.uint8),
+            "boxes": np.array([[0, 0, 4, 5]] * n, np.float32).reshape(-1, 4),
+            "label": n,
+        }
+        for n, sample in enumerate(samples())
+    ]
+    IpcConverter(data, tmp_path / "d", num_workers=0).convert()
+    reader = IpcReader(tmp_path / "d", output="tv_tensor")
+    [batch] = ThreadedLoader(reader, COUNT, num_threads=2)
+    kinds = {"image": tv_tensors.Image, "mask": tv_tensors.Mask, "boxes": tv_tensors.BoundingBoxes}
+    for name, kind in kinds.items():
+        for found, sample in zip(batch[name], reader, strict=True):
+            assert type(found) is kind is type(sample[name])
+            assert torch.equal(found, sample[name])
+    assert batch["boxes"][2].canvas_size == (12, 10)
+    assert type(batch["label"]) is torch.Tensor
 
 
 class Doubled(Subset):

@@ -17,6 +17,7 @@ from datasets.base.images import to_array
 from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
 from datasets.base.selection import Concat, Selection
+from datasets.base.tv import as_tv_tensors
 from utils.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from utils.converted import ConvertedColumn
 from utils.ring import Ring
@@ -104,6 +105,7 @@ class ReaderWork(Work):
             else _plain_column(f, where, reader, pin)
             for f in reader.fields
         ]
+        self._as_tv_tensors = as_tv_tensors(reader.fields) if reader.output == "tv_tensor" and not transform else None
         if transform is None:
             self.ahead = 1  # batches of whole images are large: the fewer at a time, the more stays in the cache
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
@@ -131,6 +133,10 @@ class ReaderWork(Work):
     def finish(self, store: list[Any], count: int) -> Any:
         """Return the columns in the shape of a sample."""
         values = [column.finish(kept, count) for column, kept in zip(self.columns, store, strict=True)]
+        if self._as_tv_tensors:
+            samples = list(map(self._as_tv_tensors, zip(*values, strict=True)))
+            # What is one tensor stays one: `default_collate` makes plain tensors, too.
+            values = [[s[k] for s in samples] if isinstance(v, list) else v for k, v in enumerate(values)]
         if self.reader.manifest.sample_type == "dict":
             return {column.field.name: value for column, value in zip(self.columns, values, strict=True)}
         return values if len(values) > 1 else values[0]
