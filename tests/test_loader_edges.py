@@ -237,3 +237,11 @@ def test_subclasses_that_change_the_samples_are_asked_for_them(path, raw):
     for dataset in (Doubled(raw, range(4)), Subset(Doubled(raw, range(4)), range(4)), DoubledReader(path)):
         loader = ThreadedLoader(dataset, 4, num_threads=0, collate_fn=None, transform=EvalTransform(8, resize=8))
         assert next(iter(loader))[1].tolist() == [0, 2, 4, 6]
+
+
+def test_pinning_without_a_gpu_is_left_out_with_a_warning(raw):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.warns(UserWarning, match="pin_memory"):
+        loader = ThreadedLoader(raw, 4, pin_memory=True, num_threads=0)
+    assert not next(iter(loader))[0].is_pinned()

@@ -6,6 +6,7 @@ batches need not be moved between processes, which costs ten times the reading o
 
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -99,7 +100,7 @@ class ThreadedLoader:
             raise ConfigError(f"{type(dataset).__name__} is iterable only: a map-style dataset is needed")
         self.num_threads = check_whole("num_threads", default_threads() if num_threads is None else num_threads, 0)
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
-        self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        self.pin_memory = torch.cuda.is_available() if pin_memory is None else _can_pin(pin_memory)
         self.device = None if device is None else torch.device(device)
         self.seed = _drawn(generator) if seed is None else seed
         self._order = Order(len(dataset), batch_size, shuffle, sampler, batch_sampler, drop_last, self.seed)
@@ -283,6 +284,16 @@ def default_threads() -> int:
     """Return the number of CPUs that this process may use, at most 8."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, 8)
+
+
+def _can_pin(wanted: bool) -> bool:
+    """Whether memory is to be page-locked; like ``DataLoader``, warn where it is wanted and cannot be."""
+    try:
+        torch.empty(int(wanted), pin_memory=wanted)
+    except RuntimeError:
+        warnings.warn("pin_memory=True has no effect: torch finds no device that it is for", stacklevel=3)
+        return False
+    return wanted
 
 
 def _drawn(generator: torch.Generator | None) -> int:
