@@ -73,5 +73,4 @@ SOURCES = {
     "webp rgba": (saved(noise(9, 7, 4), "WEBP", lossless=True), "RGBA"),
     "jp2": (saved(noise(64, 64, 3), "JPEG2000"), "RGB"),
 }
-
 every_source = pytest.mark.parametrize("name", SOURCES)

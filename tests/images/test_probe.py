@@ -7,11 +7,7 @@ import pytest
 from PIL import Image
 
 from datasets.base.errors import InputError
-from datasets.base.images import (
-    ImageInfo,
-    decode,
-    probe,
-)
+from datasets.base.images import ImageInfo, decode, probe
 from tests.images.pictures import SOURCES, chunk, every_source, png
 
 

@@ -9,13 +9,7 @@ import torch
 from PIL import Image
 
 from datasets.base import images
-from datasets.base.images import (
-    EncodedImage,
-    ResizeAndConvert,
-    decode,
-    encode,
-    resize,
-)
+from datasets.base.images import EncodedImage, ResizeAndConvert, decode, encode, resize
 from tests.images.pictures import SOURCES, every_source, photo
 
 
