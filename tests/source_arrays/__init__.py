@@ -1,0 +1,1 @@
+"""Arrays as sources: every file format, dtype, order and layout, labels of every kind, and bad input."""
