@@ -1,0 +1,99 @@
+"""The options of `convert` are the parameters of the converters, also of a format that is added."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from datasets.base import formats
+from datasets.base.fields import Field
+from datasets.base.formats import Format, format_names, get_format, open_reader
+from datasets.cli.constructor import join_pairs, options_of
+from datasets.tar.tar_converter import TarConverter
+from tests.cli.commands import Run, convert
+
+
+@pytest.mark.parametrize("name", format_names())
+def test_every_parameter_of_a_converter_is_an_option(name: str, run: Run) -> None:
+    _, printed, _ = run("convert", "--format", name, "--help")
+    options = options_of(get_format(name).load_converter())
+    assert {"images_per_file", "num_workers", "on_error", "fields", "rank"} <= options.keys()
+    for option in options.values():
+        assert f"{option.flag} " in printed or f"{option.flag}," in printed, option
+        assert option.text, f"{option.name} has no text in the class docstring"
+
+
+class _Sixth(TarConverter):
+    """A sixth format.
+
+    Parameters
+    ----------
+    speed : int
+        How fast,
+        in knots.
+    colour : {"red", "blue"}
+        Which.
+    hook : callable
+        Cannot be typed.
+    """
+
+    format_name = "sixth"
+
+    def __init__(
+        self,
+        *arguments: Any,
+        speed: int | None = 4,
+        colour: Literal["red", "blue"] = "red",
+        hook: Any = None,
+        **options: Any,
+    ) -> None:
+        self.seen = (speed, colour)
+        super().__init__(*arguments, **options)
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | {"seen": list(self.seen)}
+
+
+@pytest.fixture
+def sixth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Format, "load_converter", lambda self: _Sixth)
+    record = Format("sixth", ".tar", "", get_format("tar").reader)
+    monkeypatch.setitem(formats._FORMATS, "sixth", record)
+
+
+def test_the_options_of_a_new_format_appear_by_themselves(sixth: None, run: Run) -> None:
+    _, printed, _ = run("convert", "--format", "sixth", "--help")
+    text = " ".join(printed.split())
+    assert "--speed N|none How fast, in knots. (default: 4)" in text
+    assert "--colour red|blue Which. (default: red)" in text
+    assert "--hook" not in text
+
+
+def test_the_options_of_a_new_format_reach_its_constructor(sixth: None, photos: Path, out: Path, run: Run) -> None:
+    convert(run, photos, out, "--format", "sixth", "--speed", "none", "--colour", "blue")
+    manifest = json.loads((out / "metadata/train.json").read_text())
+    assert manifest["plan"]["options"]["seen"] == [None, "blue"]
+
+
+def test_a_derived_default_wins() -> None:
+    assert options_of(get_format("memmap").load_converter())["batch_size"].default == 100
+    assert options_of(get_format("tar").load_converter())["batch_size"].default == 32
+
+
+def test_a_shape_may_be_two_words() -> None:
+    options = options_of(get_format("memmap").load_converter())
+    assert join_pairs(["in", "out", "--shape", "8", "16"], options) == ["in", "out", "--shape", "8x16"]
+    unchanged = ["--rank", "0", "7", "--shape", "8x4", "9"]
+    assert join_pairs(unchanged, options) == unchanged
+
+
+@pytest.mark.parametrize("shape", [["--shape", "8x16"], ["--shape", "8", "16"], ["--shape=8,16"]])
+def test_shape_is_height_then_width(shape: list[str], photos: Path, out: Path, run: Run) -> None:
+    convert(run, photos, out, "--format", "memmap", *shape)
+    assert open_reader(out, output="numpy")[0][0].shape == (8, 16, 3)
+
+
+def test_fields_are_json(photos: Path, out: Path, run: Run) -> None:
+    convert(run, photos, out, "--format", "tar", "--fields", '[{"name": "label", "kind": "int"}]')
+    assert open_reader(out).fields[1] == Field("label", "int")
