@@ -16,6 +16,7 @@ from datasets.base.merge import merge
 from datasets.base.reader import Reader
 from datasets.base.selection import concat
 from datasets.base.verify import verify
+from datasets.parquet.parquet_reader import ParquetReader
 from datasets.sources import open_source
 from datasets.sources.split import ViewSource
 from tests.conformance.tools import picture
@@ -273,6 +274,35 @@ def test_a_reader_that_changes_samples_is_taken_as_it_is(tmp_path):
     assert not isinstance(open_source(changed), ViewSource)
     assert not isinstance(open_source(changed.select([1])), ViewSource)
     assert open_source(changed.select([1]))[0]["image"].mode == "L"
+
+
+class HeavierReader(ParquetReader):
+    """Changes samples in a class of its own, in the way of many scripts."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) | {"weight": 99.0}
+
+
+class HeavierSubset(Subset):
+    def __getitem__(self, index):
+        return super().__getitem__(index) | {"weight": 99.0}
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+class OnlyTwo(ParquetReader):
+    def __len__(self):
+        return 2
+
+
+def test_a_class_that_changes_samples_is_taken_as_it_is(tmp_path):
+    path = convert(samples(0, 3), tmp_path / "a", "parquet")
+    views = [HeavierReader(path), HeavierSubset(open_reader(path), [2, 0]), Subset(HeavierReader(path), [2, 0])]
+    for number, view in enumerate(views):
+        out = open_reader(convert(view, tmp_path / str(number), "tar"))
+        assert [sample["weight"] for sample in out] == [99.0] * len(view)
+    assert len(open_source(OnlyTwo(path))) == 2
 
 
 # --- merge --------------------------------------------------------------------------------
