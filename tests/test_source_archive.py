@@ -197,6 +197,34 @@ def test_a_compressed_tar_and_a_broken_one_say_what_to_do(folder: Path, tmp_path
         [source[i] for i in range(len(source))]
 
 
+def numbered_tar(path: Path, count: int) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for number in range(count):
+            entry = tarfile.TarInfo(f"cat/{number}.png")
+            entry.size = len(picture(number))
+            archive.addfile(entry, io.BytesIO(picture(number)))
+    return path
+
+
+def test_a_tar_that_goes_on_behind_what_can_be_read_is_refused(tmp_path: Path) -> None:
+    """`tarfile` takes a damaged or cut header, and the end of the first of two archives, for the end of it all."""
+    whole = numbered_tar(tmp_path / "cats.tar", 5)
+    with tarfile.open(whole) as archive:
+        header = archive.getmember("cat/3.png").offset
+    good = whole.read_bytes()
+    for bad in (good[:header] + b"?" + good[header + 1 :], good[: header + 100], good + good):
+        whole.write_bytes(bad)
+        with pytest.raises(InputError, match=r"cats\.tar: no header of a member at byte \d+, .* copy it again"):
+            ArchiveSource(whole)
+        with tarfile.open(tmp_path / "outer.tar", "w") as archive:
+            archive.add(numbered_tar(tmp_path / "whole.tar", 2), "whole.tar")
+            archive.add(whole, "cats.tar")
+        with pytest.raises(InputError, match=r"outer\.tar: no header of a member at byte \d+"):
+            ArchiveSource(tmp_path / "outer.tar")
+    whole.write_bytes(good + bytes(3_000_000))
+    assert len(ArchiveSource(whole)) == 5
+
+
 CONVERT_IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path

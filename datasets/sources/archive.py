@@ -138,6 +138,18 @@ def _read_tar(file: IO[bytes], start: int, folder: bytes, table: ArchiveTable) -
                     _read_tar(inner, entry.offset_data, name[:-4] + b"/", table)
             else:
                 table.add(name, start + entry.offset_data, entry.size, entry.size)
+        _check_end(file, archive.offset, start, table)
+
+
+def _check_end(file: IO[bytes], end: int, start: int, table: ArchiveTable) -> None:
+    """See that nothing but zeros comes after the last member: to tarfile a damaged header is the end, too."""
+    file.seek(end)
+    while block := file.read(2**20):
+        if block.strip(b"\0"):
+            raise InputError(
+                f"{table.archive}: no header of a member at byte {start + end}, and not the end: the archive is cut or "
+                "damaged there, or joined of several: copy it again, or pack it anew"
+            )
 
 
 def _read_zip(path: Path, table: ArchiveTable) -> None:

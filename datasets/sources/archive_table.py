@@ -32,7 +32,7 @@ class ArchiveTable:
     """
 
     def __init__(self, path: Path, classes: Mapping[str, str] | None) -> None:
-        self._archive, self._classes = path, classes
+        self.archive, self._classes = path, classes
         self._names, self._ends = bytearray(), array("q", [0])
         self._places = array("q")  # of each row: offset, stored bytes, size, whether it is deflated
         # Folder to the rows in it.
@@ -70,11 +70,11 @@ class ArchiveTable:
         if self._classes is None:
             return folder
         if printable(name) not in self._classes:
-            raise InputError(f"{self._archive}: classes= names no class for {printable(name)}")
+            raise InputError(f"{self.archive}: classes= names no class for {printable(name)}")
         return self._classes[printable(name)].encode()
 
     def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
-        with self._archive.open("rb") as file:
+        with self.archive.open("rb") as file:
             file.seek(offset)
             head = file.read(min(stored, 512))
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16) if deflated else head[:16]
@@ -113,7 +113,7 @@ class ArchiveTable:
         folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
         counts = {folder: len(rows) for folder, rows in folders.items()}
         ignored = self.ignored if self._classes is None else Counter()
-        order, labels, names = by_class(os.fsencode(self._archive), counts, ignored)
+        order, labels, names = by_class(os.fsencode(self.archive), counts, ignored)
         none = np.zeros(0, np.int64)
         return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
