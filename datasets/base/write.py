@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from datasets.base.collated import check_columns
 from datasets.base.commit import Part, SplitPaths, publish_files, publish_shard, storage_errors, sync_files
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.fields import Field
@@ -165,6 +166,7 @@ def _batches(
             _skip(writer, log, failure)
         log.warnings.update(item.warnings)
         batch = item.batch()
+        check_columns(log.fields, batch.columns, len(batch))
         bar.add(len(batch) + len(item.failures), _nbytes(batch))
         if len(batch):
             log.add(batch)

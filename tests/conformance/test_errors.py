@@ -1,6 +1,7 @@
 """What goes wrong says what, where, and how to mend it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from datasets.base.errors import ConfigError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
 from datasets.base.fields import Field
 from datasets.base.formats import format_names, get_format, open_reader
-from tests.conformance.tools import Store, hashes, numbered, picture
+from tests.conformance.tools import Store, hashes, numbered, picture, same_as_numbered
 
 
 def test_the_reader_of_another_format_says_which_to_use(store: Store):
@@ -118,3 +119,39 @@ def test_a_dataset_whose_length_lies_is_named(store: Store, tmp_path: Path):
 
     with pytest.raises(ShardwrightError, match=r"sample 3.*IndexError"):
         store.convert(Long(numbered(3)), tmp_path / "out")
+
+
+HOOKS = {
+    "one label for all": (
+        lambda c: {**c, "label": c["label"][:1]},
+        r"'label' an array of int64 \(1,\); .*int64 \(3,\)",
+    ),
+    "labels with fractions": (lambda c: {**c, "label": c["label"] + 0.7}, r"'label' an array of float64 \(3,\)"),
+    "labels as rows": (lambda c: {**c, "label": c["label"][:, None]}, r"'label' an array of int64 \(3, 1\)"),
+    "labels as a list": (lambda c: {**c, "label": c["label"].tolist()}, "'label' a list; it must give an array"),
+    "no label": (lambda c: {"image": c["image"]}, "'label' no column, only image"),
+    "an image too few": (lambda c: {**c, "image": c["image"][:-1]}, "'image' .* one"),
+    "one image for all": (lambda c: {**c, "image": c["image"][:1]}, "'image' .* one"),
+    "images as a list": (lambda c: {**c, "image": [b"x"] * 3}, "'image' a list"),
+}
+
+
+def with_hook(store: Store, out: Path, change: Any) -> Any:
+    """A converter of three samples whose columns a hook changes."""
+    converter = store.converter(numbered(3), out)
+    given = converter._custom_collate_fn_with
+    converter._custom_collate_fn_with = lambda fields: lambda batch: change(dict(given(fields)(batch)))
+    return converter
+
+
+@pytest.mark.parametrize(("change", "message"), HOOKS.values(), ids=HOOKS)
+def test_a_hook_that_gives_other_columns_is_told(store: Store, tmp_path: Path, change: Any, message: str):
+    """NumPy and HDF5 would take one label for all samples, and 0.7 for 0."""
+    with pytest.raises(ConfigError, match=f"_custom_collate_fn gave field {message}"):
+        with_hook(store, tmp_path, change).convert()
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_hook_may_give_smaller_numbers(store: Store, tmp_path: Path):
+    with_hook(store, tmp_path, lambda c: {**c, "label": c["label"].astype(np.int8)}).convert()
+    assert same_as_numbered(list(store.open(tmp_path)), range(3))
