@@ -41,7 +41,17 @@ class Ranges:
 
     @classmethod
     def fixed(cls, path: Path, start: int, count: int, nbytes: int) -> "Ranges":
-        """Return `count` values of `nbytes` each, end to end from byte `start`."""
+        """Return `count` values of `nbytes` each, end to end from byte `start`.
+
+        Raises
+        ------
+        CorruptShardError
+            If the file is too small for them; `count` may be what a forged header says.
+        """
+        if start + count * nbytes > path.stat().st_size:
+            raise CorruptShardError(f"{path}: {count} values of {nbytes} bytes from byte {start} are not in the file")
+        if not nbytes:
+            return cls(path, np.broadcast_to(np.int64(start), count), np.broadcast_to(np.int64(0), count))
         return cls(path, start + np.arange(count, dtype=np.int64) * nbytes, np.full(count, nbytes, dtype=np.int64))
 
     @classmethod

@@ -150,6 +150,9 @@ class ShardCheck:
             yield self._problem(path, f"holds {len(found)} values, the manifest says {len(rows)}", field=name)
             return
         wanted = rows[name]
+        if found.dtype.kind not in "biuf":
+            yield self._problem(path, f"holds values of type {found.dtype}, not numbers", field=name)
+            return
         same = (found == wanted) | ((found != found) & (wanted != wanted))  # noqa: PLR0124 - NaN equals NaN here
         for row in np.flatnonzero(~same).tolist():
             yield self._problem(path, f"is {found[row]}, the index says {wanted[row]}", row, name)

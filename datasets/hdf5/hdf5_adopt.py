@@ -18,12 +18,14 @@ from datasets.base.adopt_arrays import field_of_array, number_field
 from datasets.base.adopt_values import field_name
 from datasets.base.errors import InputError, UnsafeDataError
 from datasets.base.fields import Field
+from datasets.base.hdf5_chunks import GZIP, chunk_bytes, filters_of, inflate_as_said
 from datasets.base.index import Ranges
 
 __all__ = ["adopt_hdf5"]
 
 _FILTERS = (1, 2, 3)  # gzip, shuffle and fletcher32, which every HDF5 has
 _MAX_DEPTH, _MAX_DATASETS, _MAX_NAMES = 8, 1000, 100_000
+_MAX_CHUNK = 2**26  # bytes
 _NAMES = {"images": "image", "x": "image", "labels": "label", "y": "label", "masks": "mask"}
 
 
@@ -99,6 +101,8 @@ def _reason(dataset: Any) -> str:
         return f"type {dataset.dtype!s:.80}"
     if dataset.chunks is not None:
         return "in chunks or compressed"
+    if len(dataset) and not dataset.size:
+        return "values of no bytes"
     if dataset.size and (dataset.id.get_offset() is None or dataset.id.get_storage_size() != dataset.nbytes):
         return "not written to the end"
     return ""
@@ -106,9 +110,21 @@ def _reason(dataset: Any) -> str:
 
 def _is_number_per_sample(dataset: Any, count: int) -> bool:
     """Whether a dataset can be read as numbers, without a filter that a plug-in would bring."""
-    plist = dataset.id.get_create_plist()
-    plain = all(plist.get_filter(number)[0] in _FILTERS for number in range(plist.get_nfilters()))
-    return plain and dataset.shape == (count,) and dataset.dtype.kind in "biuf"
+    filters = filters_of(dataset)
+    plain = all(number in _FILTERS for number in filters)
+    return (
+        plain and dataset.shape == (count,) and dataset.dtype.kind in "biuf" and _is_as_large_as_said(dataset, filters)
+    )
+
+
+def _is_as_large_as_said(dataset: Any, filters: list[int]) -> bool:
+    if dataset.chunks is None:
+        return True
+    if chunk_bytes(dataset) > _MAX_CHUNK or filters.count(GZIP) > 1:
+        return False
+    places: list[tuple[int, ...]] = []
+    dataset.id.chunk_iter(lambda chunk: places.append(chunk.chunk_offset))
+    return GZIP not in filters or inflate_as_said(dataset, places)
 
 
 def _class_names(name: str, dataset: Any, left_out: dict[str, int]) -> tuple[str, ...] | None:

@@ -80,4 +80,6 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         raise InputError(f"{path} is in Fortran order, so no sample lies there in one piece: convert it")
     if offset + math.prod(shape) * dtype.itemsize != size:
         raise InputError(f"{path} has {size} bytes, an array of shape {shape} and {dtype} does not: it is cut")
+    if shape[0] and offset == size:
+        raise InputError(f"{path} has shape {shape}: its values have no bytes, there is nothing to read")
     return shape, dtype, offset

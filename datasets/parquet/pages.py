@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base.errors import CorruptShardError
+from datasets.base.errors import CorruptShardError, LimitError
 
-__all__ = ["chunk_ranges"]
+__all__ = ["MAX_PAGE", "check_pages", "check_plain", "chunk_ranges"]
 
 _DATA_PAGE, _PLAIN = 0, 0
+MAX_PAGE = 2**28  # bytes that a compressed page may inflate to
 
 
 def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int64]:
@@ -35,27 +36,15 @@ def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int
     CorruptShardError
         If a page is not an uncompressed PLAIN data page without nulls.
     """
-    start, stop = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
     if chunk.compression != "UNCOMPRESSED":
         raise CorruptShardError(f"it is compressed ({chunk.compression.lower()})")
-    if not 4 <= start <= stop <= len(data):
-        raise CorruptShardError(f"bytes {start} to {stop} are not in the file of {len(data)} bytes")
+    start, stop = _bounds(data, chunk)
     return np.array(list(_value_ranges(data, start, stop, nullable)), np.int64).reshape(-1, 2).T
 
 
 def _value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Iterator[tuple[int, int]]:
     """Yield offset and length of every value of the pages from byte `start` to `stop`."""
-    position = start
-    while position < stop:
-        thrift = _Thrift(data, position)
-        header = thrift.struct()
-        body, details = thrift.position, header.get(5, {})
-        size, count = header.get(3, 0), details.get(1, 0)
-        if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != size:
-            raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
-        end = body + size
-        if end > stop:
-            raise CorruptShardError(f"the page at byte {position} ends at byte {end}, its column at byte {stop}")
+    for position, body, end, count in _plain_pages(data, start, stop):
         value = body + 4 + _length(data, body) if nullable else body
         for _ in range(count):
             length = _length(data, value)
@@ -65,6 +54,58 @@ def _value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> It
             value += 4 + length
         if value != end:
             raise CorruptShardError(f"the page at byte {position} has {count} values and {end - value} bytes more")
+
+
+def check_plain(data: memoryview, chunk: Any, width: int) -> None:
+    """Raise `CorruptShardError` unless a column chunk of numbers has all its values in the file, `width` bytes each."""
+    start, stop = _bounds(data, chunk)
+    found = 0
+    for position, body, end, count in _plain_pages(data, start, stop):
+        if count * width > end - body:
+            raise CorruptShardError(f"the page at byte {position} has no room for {count} values")
+        found += count
+    if found != chunk.num_values:
+        raise CorruptShardError(f"a column of {chunk.num_values} values has {found} in its pages")
+
+
+def check_pages(data: memoryview, chunk: Any) -> None:
+    """Raise `LimitError` if a page of a column chunk, however it is stored, inflates to more than `MAX_PAGE` bytes."""
+    for position, _, _, header in _pages(data, *_bounds(data, chunk)):
+        if header.get(2, 0) > MAX_PAGE:
+            raise LimitError(
+                f"the page at byte {position} inflates to {header[2]} bytes, more than {MAX_PAGE}: write smaller pages"
+            )
+
+
+def _bounds(data: memoryview, chunk: Any) -> tuple[int, int]:
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page:
+        start = min(start, chunk.dictionary_page_offset)
+    stop = start + chunk.total_compressed_size
+    if not 4 <= start <= stop <= len(data):
+        raise CorruptShardError(f"bytes {start} to {stop} are not in the file of {len(data)} bytes")
+    return start, stop
+
+
+def _plain_pages(data: memoryview, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield of every page where it begins, where its values begin and end, and how many there are."""
+    for position, body, end, header in _pages(data, start, stop):
+        details = header.get(5, {})
+        if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != header.get(3):
+            raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
+        yield position, body, end, details.get(1, 0)
+
+
+def _pages(data: memoryview, start: int, stop: int) -> Iterator[tuple[int, int, int, dict[int, Any]]]:
+    """Yield of every page where it begins, where its values begin and end, and its header."""
+    position = start
+    while position < stop:
+        thrift = _Thrift(data, position)
+        header = thrift.struct()
+        end = thrift.position + header.get(3, 0)
+        if not position < end <= stop:
+            raise CorruptShardError(f"the page at byte {position} ends at byte {end}, its column at byte {stop}")
+        yield position, thrift.position, end, header
         position = end
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datasets.base.adopt import Found
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.storage import mapped
-from datasets.parquet.pages import chunk_ranges
+from datasets.parquet.pages import check_pages, chunk_ranges
 from datasets.pyarrow_ipc.arrow_features import NOT_ALL, ArrowColumn, ElsewhereError, columns_of, find_columns
 
 __all__ = ["adopt_parquet"]
@@ -38,13 +38,16 @@ def adopt_parquet(path: Path) -> Found:
     with mapped(path) as data, pq.ParquetFile(path) as file:
 
         def values_of(column: ArrowColumn) -> Any:
-            return _numbers(file, column) if column.field.is_scalar else _locate(path, data, file, column)
+            return _numbers(data, file, column) if column.field.is_scalar else _locate(path, data, file, column)
 
         columns = columns_of(file.schema_arrow)
         return find_columns(path, data, file.metadata.num_rows, columns, values_of, CONVERT)
 
 
-def _numbers(file: Any, column: ArrowColumn) -> Any:
+def _numbers(data: memoryview, file: Any, column: ArrowColumn) -> Any:
+    number = _leaf(file, column)
+    for group in range(file.num_row_groups):
+        check_pages(data, file.metadata.row_group(group).column(number))
     table = file.read([column.name])
     if table.column_names != [column.name]:  # a dot in a name, which means a child to pyarrow
         raise ElsewhereError(NOT_ALL)

@@ -11,7 +11,7 @@ from datasets.base.fields import Field
 from datasets.base.index import Ranges
 from datasets.base.reader import Reader
 from datasets.base.storage import mapped
-from datasets.parquet.pages import chunk_ranges
+from datasets.parquet.pages import check_plain, chunk_ranges
 
 __all__ = ["ParquetReader"]
 
@@ -32,7 +32,10 @@ class ParquetReader(Reader):
         import pyarrow.parquet as pq  # only verify reads scalars
 
         names = [f.name for f in fields if f.is_scalar]
-        with pq.ParquetFile(path) as file:
+        with mapped(path) as data, pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                for name in names:  # a dictionary of one value could stand for any number of rows
+                    check_plain(data, _chunk(path, file, group, name)[0], width=8)
             table = file.read(columns=names)
         return {name: table.column(name).to_numpy() for name in names}
 
@@ -52,12 +55,17 @@ class ParquetReader(Reader):
 def _locate_chunk(path: Path, data: memoryview, file: Any, group: int, field: Field) -> np.ndarray:
     """Return offsets and lengths (2, N) of one column of a row group."""
     leaf = f"{field.name}.bytes" if field.is_image else field.name
+    chunk, nullable = _chunk(path, file, group, leaf)
+    try:
+        return chunk_ranges(data, chunk, nullable)
+    except (CorruptShardError, IndexError) as error:
+        raise CorruptShardError(f"{path}: column {leaf!r} of row group {group}: {error}") from error
+
+
+def _chunk(path: Path, file: Any, group: int, leaf: str) -> tuple[Any, bool]:
+    """Return what the footer says of a column of a row group, and whether values may be missing."""
     row_group = file.metadata.row_group(group)
     number = next((i for i in range(row_group.num_columns) if row_group.column(i).path_in_schema == leaf), None)
     if number is None:
         raise CorruptShardError(f"{path}: row group {group} has no column {leaf!r}")
-    nullable = file.schema.column(number).max_definition_level > 0
-    try:
-        return chunk_ranges(data, row_group.column(number), nullable)
-    except (CorruptShardError, IndexError) as error:
-        raise CorruptShardError(f"{path}: column {leaf!r} of row group {group}: {error}") from error
+    return row_group.column(number), file.schema.column(number).max_definition_level > 0

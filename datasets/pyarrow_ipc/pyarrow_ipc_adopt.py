@@ -11,6 +11,7 @@ import pyarrow as pa
 from datasets.base.adopt import Found
 from datasets.pyarrow_ipc.arrow_columns import byte_values
 from datasets.pyarrow_ipc.arrow_features import ArrowColumn, ElsewhereError, columns_of, find_columns
+from datasets.pyarrow_ipc.arrow_inflate import check_inflated
 
 __all__ = ["adopt_ipc"]
 
@@ -28,11 +29,14 @@ def adopt_ipc(path: Path) -> Found:
     ------
     InputError
         If it is damaged, or its images are compressed or encoded.
+    LimitError
+        If it is compressed, and much larger than it seems.
     """
     with pa.memory_map(str(path)) as file:
         whole = file.read_buffer()
         file.seek(0)
         with _opened(file) as (schema, batches):
+            check_inflated(path, whole)
             columns = columns_of(schema)
             parts: dict[int, list[Any]] = {column.number: [] for column in columns[0]}
             lost: dict[int, ElsewhereError] = {}

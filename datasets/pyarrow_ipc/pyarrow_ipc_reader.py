@@ -27,7 +27,11 @@ class IpcReader(Reader):
     def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
         import pyarrow as pa  # only verify reads scalars
 
+        from datasets.pyarrow_ipc.arrow_inflate import check_inflated
+
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            file.seek(0)
+            check_inflated(path, file.read_buffer())
             table = reader.read_all()
             return {f.name: table.column(f.name).to_numpy().copy() for f in fields if f.is_scalar}
 

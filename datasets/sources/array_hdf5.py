@@ -8,7 +8,7 @@ filters that HDF5 brings along.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import h5py
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base.errors import InputError, LimitError, UnsafeDataError
+from datasets.base.hdf5_chunks import GZIP, MOST_INFLATION, chunk_bytes, filters_of, inflate_as_said
 from datasets.sources.array_bytes import FileBytes
 from datasets.sources.array_rows import BLOCK_BYTES, MemoryRows, PackedRows, Rows
 
@@ -94,9 +95,7 @@ def open_hdf5(file: FileBytes, member: str) -> Rows:
 def _check_safe(dataset: Any, name: str) -> None:
     if dataset.external or dataset.is_virtual:
         raise UnsafeDataError(f"{name} takes its values from other files: copy it into one file with h5repack or h5py")
-    plist = dataset.id.get_create_plist()
-    for number in range(plist.get_nfilters()):
-        code = plist.get_filter(number)[0]
+    for code in filters_of(dataset):
         if code not in _FILTERS:
             raise UnsafeDataError(
                 f"{name} needs the HDF5 filter {code}, a plug-in: write it with gzip or none; "
@@ -105,7 +104,9 @@ def _check_safe(dataset: Any, name: str) -> None:
 
 
 def _check_chunks(dataset: Any, name: str) -> None:
-    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    size = chunk_bytes(dataset)
+    if filters_of(dataset).count(GZIP) > 1:
+        raise UnsafeDataError(f"{name} is compressed twice, which may inflate to any size: write it with gzip once")
     if size > _MAX_CHUNK:
         raise LimitError(f"{name} has chunks of {size} bytes, more than {_MAX_CHUNK}: write it with smaller ones")
     wanted = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
@@ -136,14 +137,42 @@ class HDF5Rows(Rows):
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
             self.block = max(1, _MAX_CHUNK // self.row_bytes)
+        self._could_explode = _could_explode(dataset)
 
     def _read_into(self, start: int, out: NDArray[Any]) -> None:
         with _opened(self._file) as archive:
+            if self._could_explode:
+                _check_inflation(archive[self._member], start, start + len(out), self.name)
             archive[self._member].read_direct(out, np.s_[start : start + len(out)])
 
     def state(self) -> str:
         """Return size and modification time of the file."""
         return f"{self.name} {self._file.identity}"
+
+
+def _could_explode(dataset: Any) -> bool:
+    """Whether a chunk is so large in the file that more than `_MAX_CHUNK` bytes could come out of it."""
+    if dataset.chunks is None or GZIP not in filters_of(dataset):
+        return False
+    largest = 0
+
+    def see(chunk: Any) -> None:
+        nonlocal largest
+        largest = max(largest, chunk.size)
+
+    dataset.id.chunk_iter(see)
+    return largest * MOST_INFLATION > _MAX_CHUNK
+
+
+def _check_inflation(dataset: Any, start: int, stop: int, name: str) -> None:
+    """Raise unless the chunks of some rows inflate to their size."""
+    starts = [range(0, length, step) for length, step in zip(dataset.shape, dataset.chunks, strict=True)]
+    first = dataset.chunks[0]
+    starts[0] = range(start // first * first, stop, first)
+    if not inflate_as_said(dataset, product(*starts)):
+        raise LimitError(
+            f"{name}: a chunk inflates to more than its {chunk_bytes(dataset)} bytes: it is damaged or forged"
+        )
 
 
 def _string_rows(dataset: Any, name: str) -> MemoryRows:
