@@ -168,6 +168,16 @@ def test_what_is_no_input(store: Store, tmp_path: Path, given: Any):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("sample", ["cat/1.jpg", ("cat/1.jpg", 0), {"image": "cat/1.jpg"}])
+def test_names_of_files_are_no_images(tmp_path: Path, sample: Any):
+    """They would be stored as text, and only training would show it."""
+    store = Store("parquet", tmp_path)
+    with pytest.raises(InputError, match=r"'cat/1\.jpg' is no image; .*open it: Image\.open"):
+        store.convert([sample] * 3)
+    fields = [Field("image", "text")]
+    assert store.open(store.convert([{"image": "cat/1.jpg"}] * 3, fields=fields))[0] == {"image": "cat/1.jpg"}
+
+
 def test_folders_without_images(store: Store, tmp_path: Path):
     """Faults 26, 39."""
     (tmp_path / "in" / "class").mkdir(parents=True)

@@ -314,3 +314,17 @@ def test_the_header_of_an_image_that_is_stored_as_it_is_is_read_once(tmp_path: P
     assert manifest is not None
     assert manifest.ignored == {"animated: only the first frame is read": 4}
     assert not again
+
+
+@pytest.mark.parametrize(("name", "layout"), [("memmap", "NHWC"), ("memmap", "NCHW"), ("hdf5", "NHWC")])
+def test_without_a_shape_an_image_of_another_size_is_an_error_and_is_not_resized(
+    tmp_path: Path, name: str, layout: str
+) -> None:
+    pictures = [picture(0, size=(20, 30)), picture(1, size=(20, 30)), picture(2, size=(30, 20))]
+    store = Store(name, tmp_path, {"shape": None, "layout": layout})
+    with pytest.raises(InputError, match=r"sample 2: .*'image': is \d+x\d+ pixels, the first sample's .* give shape="):
+        store.convert(pictures)
+    whole = store.open(store.convert(pictures, "skipped", on_error="skip"))
+    assert len(whole) == 2
+    assert np.array_equal(np.asarray(whole[1]), np.asarray(pictures[1]))
+    assert len(store.open(store.convert(pictures, "resized", shape=(20, 30)))) == 3

@@ -62,7 +62,7 @@ class Converter(ABC):
     dist : bool
         Share the work among the ranks of ``torch.distributed`` or of the launcher.
     rank, num_replicas : int, optional
-        This process's rank and the number of ranks, instead.
+        Instead of `dist`: the number of this process, from 0, and of all processes.
     wait : bool
         Whether `convert` waits until all ranks are done.
     wait_timeout : float
@@ -80,6 +80,7 @@ class Converter(ABC):
     format_name: ClassVar[str]
     fixed_size: ClassVar[bool]
     fields: tuple[Field, ...] = ()  # known once `convert` has begun
+    _resize = True  # an image of another size than its field's
 
     def __init__(
         self,
@@ -268,7 +269,8 @@ class Converter(ABC):
             if sample.keys() != {f.name for f in fields}:
                 names = sorted(f.name for f in fields)
                 raise InputError(f"the sample has the fields {sorted(sample)}, others have {names}")
-        return {f.name: pack(f, [s[f.name] for s in batch], self.encoding, self.quality) for f in fields}
+        how = (self.encoding, self.quality)
+        return {f.name: pack(f, [s[f.name] for s in batch], *how, resize=self._resize) for f in fields}
 
     def _prepared(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the samples as they are to be packed."""

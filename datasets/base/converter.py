@@ -78,6 +78,7 @@ class ConverterFixedSize(Converter):
         **options: Any,
     ) -> None:
         self.shape = check_shape(shape)
+        self._resize = self.shape is not None
         self.im_mode = check_choice("im_mode", im_mode, images.MODES)
         self.layout = check_choice("layout", layout, ("NHWC", "NCHW"))
         super().__init__(input_data, output_path, images_per_file, batch_size, num_workers, **options)

@@ -72,7 +72,9 @@ class ByteColumn:
 Column = NDArray[Any] | ByteColumn
 
 
-def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None) -> Column:
+def pack(
+    field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None, *, resize: bool = True
+) -> Column:
     """Turn the values of one field into a column.
 
     Parameters
@@ -83,6 +85,8 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
         One value per sample.
     encoding, quality
         How images that have no source bytes are encoded; masks never lose anything.
+    resize : bool
+        Whether images of another size than the field's are resized, or an error.
 
     Returns
     -------
@@ -97,10 +101,9 @@ def pack(field: Field, values: Sequence[Any], encoding: str = "png", quality: in
     if field.is_scalar:
         return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
     if field.is_fixed:
-        array_of = _pixels if field.is_image else _array
         out = np.empty((len(values), *(field.shape or ())), dtype=field.dtype)
         for row, value in enumerate(values):
-            out[row] = array_of(field, value)
+            out[row] = _pixels(field, value, resize) if field.is_image else _array(field, value)
         return out
     if field.is_image:
         files = [_image_file(field, v, encoding, quality) for v in values]
@@ -141,12 +144,18 @@ def _naming(field: Field) -> Iterator[None]:
         raise kind(f"field {field.name!r}: {error}") from error
 
 
-def _pixels(field: Field, value: Any) -> NDArray[Any]:
-    """Decode and resize one image to the field's shape."""
+def _pixels(field: Field, value: Any, resize: bool) -> NDArray[Any]:
+    """Decode one image, and resize it to the field's shape where that is allowed."""
     shape = field.shape or ()
+    size = shape[-2:] if field.layout == "CHW" else shape[:2]
     with _naming(field):
         array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
-    array = images.resize(array, shape[-2:] if field.layout == "CHW" else shape[:2], nearest=field.kind == "mask")
+    if not resize and array.shape[:2] != size:
+        raise InputError(
+            f"field {field.name!r}: is {_by(array.shape[:2])} pixels, the first sample's {_by(size)} (height x width); "
+            "give shape= to resize all of them"
+        )
+    array = images.resize(array, size, nearest=field.kind == "mask")
     if array.ndim == 2 and len(shape) == 3:
         array = array[:, :, None]
     if field.layout == "CHW" and array.ndim == 3:
@@ -156,6 +165,10 @@ def _pixels(field: Field, value: Any) -> NDArray[Any]:
     if not np.can_cast(array.dtype, np.dtype(field.dtype), "safe"):
         raise InputError(f"field {field.name!r} takes {field.dtype} values, not {array.dtype}")
     return array
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
 
 
 def _ndarray(value: Any) -> NDArray[Any]:
@@ -230,6 +243,7 @@ def infer_field(name: str, value: Any) -> Field:
     found = field_of_tv_tensor(name, value)
     if found is not None:
         return found
+    _refuse_file_name(name, value)
     image_kind = "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
     if isinstance(value, (EncodedImage, Image.Image)):
         return Field(name, image_kind)
@@ -252,6 +266,14 @@ def infer_field(name: str, value: Any) -> Field:
         f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
         "tensor, int, float, str, bytes, dict or list"
     )
+
+
+def _refuse_file_name(name: str, value: Any) -> None:
+    if name == "image" and isinstance(value, str):
+        raise InputError(
+            f"field 'image': the text {value!r:.80} is no image; if it names a file, open it: Image.open(path). "
+            "To store text, call it something else in a dict"
+        )
 
 
 def with_palette(field: Field, value: Any) -> Field:
