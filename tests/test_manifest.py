@@ -52,6 +52,18 @@ def test_a_manifest_is_the_same_after_a_round_trip(pristine: Path):
     assert (manifest.num_samples, [shard.num_samples for shard in manifest.shards]) == (4, [3, 1])
 
 
+def test_what_a_notebook_shows_is_short(pristine: Path):
+    manifest = open_reader(pristine).manifest
+    text = repr(manifest)
+    assert "\n" not in text
+    assert len(text) < 200
+    for part in (manifest.format, "'train'", f"{manifest.num_samples} samples in {len(manifest.shards)} shards"):
+        assert part in text
+    for field in (Field("image", "image"), Field("label", "class_label", names=("a", "b")), *manifest.fields):
+        assert eval(repr(field), {"Field": Field}) == field
+    assert repr(Field("image", "image")) == "Field(name='image', kind='image')"
+
+
 def test_a_forged_manifest_that_changes_nothing_is_read(split: Path):
     """The control of `forge`."""
     forge(split, values_of(split))

@@ -50,7 +50,8 @@ def find_files(path: Path, split: str, format_name: str | None) -> tuple[Format,
     else:
         chosen = _matching(path)
     if not chosen:
-        raise InputError(f"{path} holds no files that are indexed; looked for {', '.join(every)}")
+        inside = f"; is {path / 'data'} meant?" if (path / "data").is_dir() else ""
+        raise InputError(f"{path} holds no files that are indexed; looked for {', '.join(every)}{inside}")
     for file in chosen:
         if not is_safe_name(file.name):
             raise UnsafeDataError(f"{file.parent / ascii(file.name)}: rename it: its name could mislead other tools")

@@ -14,6 +14,7 @@ hashes hold. A lock (see `lock`) keeps other writers out before they touch anyth
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from datasets.base.errors import StorageError
 from datasets.base.manifest import DATA_DIR, Manifest, Shard, StoredFile
 from datasets.base.storage import hash_file
 
+NOT_ALLOWED = "this process may not write there: choose another output, or mend the permissions"
 CONVERT_AGAIN = (
     "make room or mend the file system, then run the same conversion again: it goes on from the last finished shard"
 )
@@ -127,6 +129,8 @@ def storage_errors(path: Path, mend: str = CONVERT_AGAIN) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # raised by this or a format's library or by a dataset, not by the system
             raise
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(f"{path}: {error.strerror}; {NOT_ALLOWED}") from error
         room = ""
         with contextlib.suppress(OSError):
             room = f" ({shutil.disk_usage(path.parent).free:,} bytes free)"

@@ -81,6 +81,11 @@ class Field:
     palette: tuple[int, ...] | None = None
     box_format: str | None = None
 
+    def __repr__(self) -> str:
+        """Return what differs from the defaults, as it would be typed."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return f"Field({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(

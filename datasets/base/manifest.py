@@ -164,6 +164,12 @@ class Manifest:
         """Whether the shards are files that were there before, and not written by this library."""
         return self.data_dir != DATA_DIR
 
+    def __repr__(self) -> str:
+        """Return one line, for notebooks: there may be thousands of shards and classes."""
+        fields = ", ".join(f"{f.name} ({f.kind})" for f in self.fields)
+        size = f"{self.num_samples:,} samples in {len(self.shards):,} shards"
+        return f"<Manifest of split {self.split!r}, {self.format}: {size}; fields {fields}>"
+
     def to_bytes(self) -> bytes:
         """Return the file's content, with the hash of itself."""
         values = asdict(self)

@@ -8,6 +8,7 @@ from datasets.base.errors import ConfigError, OutputExistsError
 from datasets.base.manifest import SPLIT_NAME
 
 __all__ = [
+    "check_callable",
     "check_choice",
     "check_output",
     "check_quality",
@@ -16,6 +17,13 @@ __all__ = [
     "check_split",
     "check_whole",
 ]
+
+
+def check_callable(name: str, value: Any) -> Any:
+    """Return something that can be called, or ``None``, or raise `ConfigError`."""
+    if value is not None and not callable(value):
+        raise ConfigError(f"{name}={value!r} cannot be called; give a function or a torchvision transform")
+    return value
 
 
 def check_whole(name: str, value: Any, low: int) -> int:

@@ -9,6 +9,7 @@ writes decides what becomes of it.
 import contextlib
 import hashlib
 import pickle
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,9 +224,13 @@ def load_batches(
     if threads and num_workers:
         yield from in_threads(lambda numbers: pack([samples[i] for i in numbers]), batches, num_workers)
         return
-    loader = DataLoader(samples, batch_sampler=cast("Any", batches), num_workers=num_workers, collate_fn=pack)
     try:
-        yield from loader
+        with warnings.catch_warnings():
+            # More workers than cores is the user's choice, or the default's: torch need not warn.
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            loader = DataLoader(samples, batch_sampler=cast("Any", batches), num_workers=num_workers, collate_fn=pack)
+            loaded = iter(loader)
+        yield from loaded
     except (ConnectionError, EOFError) as error:  # its pipe is sometimes noticed first
         raise _worker_died(error) from error
     except (AttributeError, TypeError, pickle.PicklingError) as error:

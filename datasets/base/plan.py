@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from datasets.sources import open_source
 from datasets.sources.listing import read_listing
 from datasets.sources.source import Source
 
-__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause"]
+__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause", "told"]
 
+MOST_TOLD = 4  # differences, in one message
 _OF_INPUT = {"input", "ignored", "num_samples", "state"}
 
 
@@ -113,9 +114,17 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
     return lines
 
 
+def told(lines: Sequence[str]) -> str:
+    """Return differences as one text: what a user typed first, the rest counted where there is too much."""
+    typed = [line for line in lines if line.startswith(("format", "options"))]
+    lines = typed + [line for line in lines if line not in typed]
+    more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD + 1 else []
+    return "; ".join([*lines[:MOST_TOLD], *(more or lines[MOST_TOLD:])])
+
+
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) < 100 else f"{text[:97]}..."
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def listing_path(paths: SplitPaths) -> Path:
@@ -170,11 +179,11 @@ def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> N
     lines = differences(plan.values, found.values)
     if rank and {line.partition(".")[0].partition(" ")[0] for line in lines} <= _OF_INPUT:
         raise DistributedError(
-            f"{paths.root}: rank {rank} sees other input than rank 0 did: {'; '.join(lines)}. All ranks must "
+            f"{paths.root}: rank {rank} sees other input than rank 0 did: {told(lines)}. All ranks must "
             "see the same files: let nobody write to the input, wait a minute (NFS shows changes late), run again"
         )
     raise PlanMismatchError(
-        f"{paths.root}: split {paths.split!r} was begun with another plan: {'; '.join(lines)}. "
+        f"{paths.root}: split {paths.split!r} was begun with another plan: {told(lines)}. "
         "Go on with the old input and options, or begin anew with overwrite=True"
     )
 

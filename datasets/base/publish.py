@@ -17,7 +17,7 @@ from datasets.base.index import index_dtype
 from datasets.base.lock import held_lock
 from datasets.base.manifest import Manifest, StoredFile, canonical_json
 from datasets.base.new_split import add_counts, add_modes, write_index
-from datasets.base.plan import Plan, differences, pause
+from datasets.base.plan import Plan, differences, pause, told
 from datasets.base.published import check_split_files, load_manifest
 from datasets.base.swap import clean_up, finish_swap, swap_in
 
@@ -45,7 +45,7 @@ def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
     lines = differences(plan.published(), manifest.plan)
     if lines:
         raise PlanMismatchError(
-            f"{paths.root}: split {paths.split!r} is there already, made otherwise: {'; '.join(lines)}. "
+            f"{paths.root}: split {paths.split!r} is there already, made otherwise: {told(lines)}. "
             "Pass overwrite=True to replace it, or choose another split= or output_path="
         )
     if not moving:

@@ -34,9 +34,12 @@ def _missing(paths: SplitPaths) -> str:
             f"{paths.root}: the conversion of split {paths.split!r} is not finished; run it again to go on, "
             f"or, if all shards are written, run: shardwright finalize {paths.root} --split {paths.split}"
         )
+    if not paths.root.exists():
+        return f"{paths.root} does not exist, so it holds no converted split; check the path"
     splits = split_names(paths.root)
     there = f"it holds the splits {', '.join(splits)}" if splits else "it holds no converted split"
-    return f"{paths.root} has no split {paths.split!r}: {there}; check the path and split="
+    where = f", or open {paths.root.parent}" if split_names(paths.root.parent) else ""
+    return f"{paths.root} has no split {paths.split!r}: {there}; check the path and split={where}"
 
 
 def split_names(dataset_path: str | Path) -> list[str]:

@@ -26,7 +26,7 @@ from datasets.base.formats import get_format
 from datasets.base.index import Ranges, map_index, open_index
 from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
-from datasets.base.options import check_choice, check_whole
+from datasets.base.options import check_callable, check_choice, check_whole
 from datasets.base.positions import as_positions
 from datasets.base.published import check_split_files
 from datasets.base.restore import restore, restore_array
@@ -123,7 +123,9 @@ class Reader(View, Dataset[Any]):
             check_choice("mode", mode, images.MODES)
         self.output = check_choice("output", output, OUTPUTS)
         self.decoder: images.Decoder = check_choice("decoder", decoder, images.DECODERS)
-        self.transform, self.target_transform, self.transforms = transform, target_transform, transforms
+        self.transform = check_callable("transform", transform)
+        self.target_transform = check_callable("target_transform", target_transform)
+        self.transforms = check_callable("transforms", transforms)
         self.dataset_path, self.split, self.check = Path(dataset_path).absolute(), split, check
         paths = SplitPaths(self.dataset_path, split)
         unchanged = Unchanged(paths)
@@ -151,6 +153,8 @@ class Reader(View, Dataset[Any]):
 
     def _chosen(self, columns: Sequence[str] | None) -> tuple[Field, ...]:
         known = {f.name: f for f in self.manifest.fields}
+        if isinstance(columns, str):
+            raise ConfigError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
         for name in columns or ():
             check_choice("columns", name, tuple(known))
         return tuple(known[name] for name in (known if columns is None else columns))

@@ -13,7 +13,7 @@ __all__ = ["Source", "open_source"]
 _ACCEPTED = (
     "give the path of a folder (class folders of images, a folder of images, or a converted "
     "dataset), a dataset with __len__ and __getitem__ (torch, torchvision, ...), "
-    "a reader of this library, or a Source"
+    "a reader of this library, or a Source (for arrays: datasets.sources.arrays.ArraySource)"
 )
 
 

@@ -268,6 +268,8 @@ def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os
     try:
         status = os.stat(path) if entry is None else entry.stat()
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.islink(path):
+            raise InputError(f"{printable(path)} cannot be read: {error.strerror}; check the path") from error
         link = f"a link to {printable(os.readlink(path))}, " if os.path.islink(path) else ""
         raise unreadable(path, f"{link}{error.strerror}") from error
     mode = status.st_mode

@@ -47,3 +47,11 @@ def test_a_wrong_path_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnsafeDataError, match="rename"):
         index_files(tmp_path, format="tar")
     assert not (tmp_path / "metadata").exists()
+
+
+def test_the_folder_above_the_files_says_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match=rf"looked for .*; is {tmp_path / 'data'} meant\?"):
+        index_files(tmp_path)
+    with pytest.raises(InputError, match=r"looked for [^;]*$"):
+        index_files(tmp_path / "data")

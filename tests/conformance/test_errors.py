@@ -22,12 +22,14 @@ def test_the_reader_of_another_format_says_which_to_use(store: Store):
 def test_a_folder_without_a_split_says_what_there_is(store: Store, tmp_path: Path):
     with pytest.raises(IncompleteDatasetError, match="holds no converted split"):
         store.open(tmp_path)
-    with pytest.raises(IncompleteDatasetError, match="nowhere"):
+    with pytest.raises(IncompleteDatasetError, match="nowhere does not exist"):
         store.open(tmp_path / "nowhere")
     with pytest.raises(IncompleteDatasetError, match=r"'test'.*splits train"):
         store.open(store.numbers, split="test")
     with pytest.raises(IncompleteDatasetError):
         open_reader(tmp_path)
+    with pytest.raises(IncompleteDatasetError, match=f"or open {store.numbers}$"):
+        store.open(store.numbers / "data")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,8 @@ def test_a_folder_without_a_split_says_what_there_is(store: Store, tmp_path: Pat
         ({"output": "jax"}, "'pil', 'numpy', 'tensor', 'bytes'"),
         ({"mode": "HSV"}, "'RGB'"),
         ({"columns": ["image", "labl"]}, "'image', 'label'"),
+        ({"columns": "image"}, r"columns=\['image'\]"),
+        *(({name: 3}, f"{name}=3 cannot be called") for name in ("transform", "target_transform", "transforms")),
         ({"max_open_files": 0}, "max_open_files"),
         ({"max_open_files": "many"}, "max_open_files"),
     ],
@@ -53,6 +57,10 @@ def test_another_input_is_refused_and_nothing_changes(store: Store, tmp_path: Pa
         store.convert(numbered(5), tmp_path / "out")
     with pytest.raises(PlanMismatchError, match=r"options\.images_per_file is 2 now and was 5.*overwrite=True"):
         store.convert(numbered(4), tmp_path / "out", images_per_file=2)
+    everything = {"images_per_file": 2, "encoding": "jpeg", "quality": 70, "on_error": "skip"}
+    with pytest.raises(PlanMismatchError, match=r": options\.encoding is 'jpeg' now .*; and \d more\. Pass") as error:
+        store.convert([{"other": n} for n in range(5)], tmp_path / "out", **everything)
+    assert str(error.value).count(" now and was ") == 4
     assert hashes(path) == before
 
 
