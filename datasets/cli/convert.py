@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,17 @@ from datasets.cli.console import complain, say
 from datasets.cli.constructor import Option, add_options, join_pairs, options_of
 from datasets.cli.exit_codes import DAMAGE, DONE
 from datasets.cli.signals import stop_on_signals
+from datasets.cli.words import counted
 
 __all__ = ["EXAMPLES", "chosen_format", "configure", "run"]
 
+INPUT_HELP = "folder of images, a tar or zip of one, array or TFRecord files, or a converted dataset"
 EXAMPLES = """\
   shardwright convert photos out --format parquet
   shardwright convert photos/val out --format parquet --split validation
   shardwright convert photos out --format memmap --shape 224x224 --num-workers 8
   shardwright convert photos out --format tar --on-error skip --max-skipped 10
+  shardwright convert photos out --format hdf5 --fields '{"name": "image", "kind": "mask"}'
   shardwright convert out other --format tar            (one format into another)
   shardwright convert photos out --estimate             (sizes and times; writes nothing)
   srun shardwright convert photos out --format hdf5 --dist
@@ -36,7 +38,7 @@ A conversion that was stopped goes on when the same command is run again.
 
 def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Add the arguments; the converter's own come from its constructor."""
-    parser.add_argument("input_data", metavar="INPUT", type=Path, help="folder of images, or a converted dataset")
+    parser.add_argument("input_data", metavar="INPUT", type=Path, help=INPUT_HELP)
     parser.add_argument("output_path", metavar="OUTPUT", type=Path, help="folder of the shards; made if missing")
     names, estimate = format_names(), "--estimate" in arguments
     parser.add_argument("--format", required=not estimate, choices=names, metavar="NAME", help=", ".join(names))
@@ -48,6 +50,7 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         options = options_of(get_format(name).load_converter())
         add_options(parser, options)
         arguments[:] = join_pairs(arguments, options)
+        parser.set_defaults(formats_with=_formats_with)
     elif estimate or {"-h", "--help"} & set(arguments):
         _add_all_options(parser)
 
@@ -69,6 +72,12 @@ def _offered() -> dict[str, dict[str, Option]]:
     return offered
 
 
+def _formats_with(argument: str) -> list[str]:
+    """Return the formats that have an option."""
+    name = argument.partition("=")[0].removeprefix("--").replace("-", "_")
+    return [format_name for format_name, options in _offered().items() if name in options]
+
+
 def _add_all_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all formats, grouped by the formats that have them."""
     offered, groups = _offered(), dict[str, dict[str, Option]]()
@@ -86,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     """Convert, then say what came of it."""
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
-    ours = ("run", "parser", "traceback", "format", "estimate", "input_split", "input_data_path")
+    ours = ("run", "parser", "traceback", "format", "estimate", "input_split", "input_data_path", "formats_with")
     given = {k: v for k, v in vars(options).items() if k not in ours}
     check_output(options.output_path.absolute(), options.input_data)
     given["input_data"] = _opened(options, given.get("split", "train"))
@@ -95,9 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
         return print_estimates([options.format] if options.format else list(_offered()), given)
     start = time.perf_counter()
-    with stop_on_signals(), warnings.catch_warnings():
-        # More workers than cores is the user's choice, or the default's: torch need not warn.
-        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+    with stop_on_signals():
         converter = get_format(options.format).load_converter()(**given)
         before = _finished_samples(converter)
         manifest = converter.convert()
@@ -132,7 +139,7 @@ def _finished_samples(converter: Any) -> int:
 def _summarize(converter: Any, manifest: Manifest, before: int, seconds: float) -> None:
     nbytes = sum(file.size for file in manifest.metadata_files + manifest.shard_files)
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
-    say(f"  images   {manifest.num_samples:,} in {len(manifest.shards):,} shards")
+    say(f"  images   {manifest.num_samples:,} in {counted(len(manifest.shards), 'shard')}")
     read = _bytes_in(converter.source)
     say(f"  bytes    {'' if read is None else f'{readable_bytes(read)} in, '}{readable_bytes(nbytes)} out")
     written = manifest.num_samples + manifest.skipped - before
@@ -165,7 +172,7 @@ def _skipped(skipped: int, options: argparse.Namespace) -> int:
     if skipped <= allowed:
         return DONE
     complain(
-        f"shardwright: {skipped:,} samples were skipped; look at the list, then mend them and convert "
+        f"shardwright: {counted(skipped, 'sample')} skipped; look at the list, then mend the files and convert "
         f"again with --overwrite, or pass --max-skipped {skipped} if that is right"
     )
     return DAMAGE

@@ -26,10 +26,12 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder, or an .npz file, that does not exist")
     summaries = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
     parser.add_argument("--to", required=True, choices=TARGETS, metavar="NAME", help=summaries)
-    parser.add_argument("--split", default="train", help="default: train")
+    parser.add_argument("--split", metavar="NAME", default="train", help="default: train")
     parser.add_argument("--columns", metavar="NAME,NAME", help="export these fields only")
     parser.add_argument("--images-per-file", type=int, default=1000, metavar="N", help="of TFRecord and tar files")
-    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
+    parser.add_argument(
+        "--data-path", type=Path, metavar="PATH", help="folder of the shard files, if they lie elsewhere"
+    )
     parser.set_defaults(stopped="nothing was written")
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from datasets.cli.console import say
+from datasets.cli.words import counted
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -16,7 +17,7 @@ EXAMPLES = """\
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of the conversion")
-    parser.add_argument("--split", default="train", help="default: train")
+    parser.add_argument("--split", metavar="NAME", default="train", help="default: train")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,5 +25,5 @@ def run(options: argparse.Namespace) -> None:
     from datasets.base.publish import finalize  # torch is slow to import
 
     manifest = finalize(options.dataset_path, options.split)
-    count, shards = f"{manifest.num_samples:,}", f"{len(manifest.shards):,}"
-    say(f"{options.dataset_path}: split {manifest.split} is published: {count} images in {shards} shards")
+    count, shards = counted(manifest.num_samples, "image"), counted(len(manifest.shards), "shard")
+    say(f"{options.dataset_path}: split {manifest.split} is published: {count} in {shards}")

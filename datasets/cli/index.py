@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
+from datasets.cli.words import counted
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -22,8 +23,10 @@ contiguous HDF5 datasets are read in place; what is compressed has to be convert
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("path", metavar="PATH", type=Path, help="a folder, a file, or a quoted pattern of file names")
-    parser.add_argument("--metadata-dir", type=Path, help="where to write 'metadata' (default: beside the files)")
-    parser.add_argument("--split", default="train", help="what to call these files (default: train)")
+    parser.add_argument(
+        "--metadata-dir", type=Path, metavar="PATH", help="where to write 'metadata' (default: beside the files)"
+    )
+    parser.add_argument("--split", metavar="NAME", default="train", help="what to call these files (default: train)")
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
 
 
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     manifest = index_files(options.path, options.metadata_dir, options.split, options.format, progress=None)
     files = [file.size for file in manifest.shard_files]
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
-    say(f"  samples  {manifest.num_samples:,} in {len(files):,} files, {readable_bytes(sum(files))}")
+    say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")
     say(f"  fields   {', '.join(f'{f.name} ({f.kind})' for f in manifest.fields)}")
     for reason, count in manifest.ignored.items():
         say(f"  left out {reason}: {count:,}")

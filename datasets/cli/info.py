@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from datasets.base.formats import get_format
 from datasets.base.progress import readable_bytes
 from datasets.cli.console import say
+from datasets.cli.words import counted
 
 __all__ = ["EXAMPLES", "configure", "describe", "run"]
 
@@ -21,8 +23,10 @@ SHOWN = 10  # class names; --json has all
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of a conversion")
-    parser.add_argument("--split", help="default: all splits")
-    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
+    parser.add_argument("--split", metavar="NAME", help="default: all splits")
+    parser.add_argument(
+        "--data-path", type=Path, metavar="PATH", help="folder of the shard files, if they lie elsewhere"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with everything")
 
 
@@ -98,8 +102,10 @@ def _class_counts(reader: Any) -> list[int]:
 
 
 def _print_split(name: str, split: dict[str, Any]) -> None:
+    module, _, reader = get_format(split["format"]).reader.partition(":")
     say(f"split {name}: {split['format']}")
-    shards = f"{split['shards']:,} shards of up to {split['samples_per_shard']:,}"
+    say(f"  reader   {reader}, from {module}")
+    shards = f"{counted(split['shards'], 'shard')} of up to {split['samples_per_shard']:,}"
     say(f"  samples  {split['samples']:,} in {shards}, {readable_bytes(split['bytes'])}")
     for field, details in split["fields"].items():
         say(f"  field    {field}: {_field_line(details)}")
@@ -115,9 +121,11 @@ def _print_split(name: str, split: dict[str, Any]) -> None:
 
 
 def _field_line(details: dict[str, Any]) -> str:
+    import numpy as np
+
     parts = [details["kind"]]
     if details.get("shape"):
-        parts.append(f"{'x'.join(map(str, details['shape']))} {details['dtype']}")
+        parts.append(f"{'x'.join(map(str, details['shape']))} {np.dtype(details['dtype']).name}")
     parts += [str(details[key]) for key in ("layout", "compression") if key in details]
     if "modes" in details:
         parts.append("modes " + ", ".join(f"{mode} ({count:,})" for mode, count in details["modes"].items()))

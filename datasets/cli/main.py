@@ -6,7 +6,6 @@ A command is a module with ``EXAMPLES``, ``configure(parser, arguments)`` and
 """
 
 import argparse
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from datasets.base.errors import ConfigError, OutputExistsError, PlanMismatchErr
 from datasets.cli.console import close_streams, complain
 from datasets.cli.exit_codes import DAMAGE, DONE, INTERRUPTED, STORAGE, WRONG_ARGUMENTS
 from datasets.cli.signals import Stopped
+from datasets.cli.words import as_typed, meant
 
 __all__ = ["main"]
 
@@ -80,12 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = _parser(arguments)
         _, unknown = parser.parse_known_args(arguments, options)
         if unknown:
-            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+            hint = meant(unknown, options.parser, getattr(options, "formats_with", lambda _: ())(unknown[0]))
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return int(options.run(options) or DONE)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is becomes one line
         if "--traceback" in arguments:
             traceback.print_exc()
-        complain(f"shardwright: {_as_typed(_message(error, options), options)}")
+        complain(f"shardwright: {as_typed(_message(error, options), getattr(options, 'parser', None))}")
         return _exit_code(error)
     finally:
         close_streams()
@@ -126,6 +127,8 @@ def _message(error: BaseException, options: argparse.Namespace) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, the permissions and the disk"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; install shardwright into the Python that runs it, {sys.executable}: README.md says how"
     return f"{type(error).__name__}: {error}; this was not expected: run it with --traceback and report what it shows"
 
 
@@ -135,21 +138,3 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, (ConfigError, OutputExistsError, PlanMismatchError)):
         return WRONG_ARGUMENTS
     return STORAGE if isinstance(error, OSError) else DAMAGE
-
-
-def _as_typed(message: str, options: argparse.Namespace) -> str:
-    """Return a message of the library in the words of the command line: ``--on-error skip`` for ``on_error='skip'``."""
-    usage = options.parser.format_usage() if hasattr(options, "parser") else ""
-    flags = set(re.findall(r"--([a-z][a-z-]*)", usage))
-
-    def flag(match: re.Match[str]) -> str:
-        name, value = match[1].replace("_", "-"), match[2].strip("'\"")
-        if name not in flags:
-            return match[0]
-        if value in ("True", "False"):
-            return f"--no-{name}" if value == "False" else f"--{name}"
-        return f"--{name} {value}".rstrip()
-
-    for name, place in (("input_data", "INPUT"), ("output_path", "OUTPUT")):
-        message = re.sub(rf"\b{name}\b=?", place, message)
-    return re.sub(r"(?<![\w./-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.-]*)", flag, message)

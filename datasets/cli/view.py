@@ -16,15 +16,18 @@ EXAMPLES = """\
   shardwright view out --split validation --count 100 --seed 7 --output sheet.png
 """
 
+OUTPUT_HELP = ".png or .jpg file to write (default: sheet.png)"
 TILE, CAPTION, GAP = 160, 18, 6  # pixels
 
 
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("dataset_path", metavar="PATH", type=Path, help="the OUTPUT of a conversion")
-    parser.add_argument("--split", default="train", help="default: train")
-    parser.add_argument("--data-path", type=Path, help="folder of the shard files, if they lie elsewhere")
-    parser.add_argument("--output", type=Path, default=Path("sheet.png"), help="PNG file to write (default: sheet.png)")
+    parser.add_argument("--split", metavar="NAME", default="train", help="default: train")
+    parser.add_argument(
+        "--data-path", type=Path, metavar="PATH", help="folder of the shard files, if they lie elsewhere"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", default=Path("sheet.png"), help=OUTPUT_HELP)
     parser.add_argument("--count", type=int, default=25, metavar="N", help="samples (default: 25)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another number, other samples (default: 0)")
 
@@ -39,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"--output {options.output}: its folder does not exist; make it first")
     reader = open_reader(options.dataset_path, split=options.split, mode="RGB", data_path=options.data_path)
     indices = random.Random(options.seed).sample(range(len(reader)), min(options.count, len(reader)))  # noqa: S311
-    contact_sheet(reader, sorted(indices)).save(options.output, format="PNG")
+    kind = "JPEG" if options.output.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    contact_sheet(reader, sorted(indices)).save(options.output, format=kind)
     say(f"{options.output}: {len(indices)} samples of split {options.split}")
 
 

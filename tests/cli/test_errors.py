@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ WRONG = [
     (["convert", "PHOTOS", "OUT"], 2, "--format"),
     (["convert", "PHOTOS", "OUT", "--format", "zip"], 2, "parquet"),
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--compression", "gzip"], 2, "convert --help"),
+    (["convert", "PHOTOS", "OUT", "--format", "tar", "--compression=gzip"], 2, "; --compression is an option of hdf5;"),
+    (["convert", "PHOTOS", "OUT", "--format", "tar", "--shape", "8"], 2, "; --shape is an option of hdf5, memmap;"),
+    (["convert", "PHOTOS", "OUT", "--format", "tar", "--num_workers", "8"], 2, "; did you mean --num-workers?;"),
+    (["view", "OUT", "--sed", "8"], 2, "; did you mean --seed?;"),
+    (["view", "OUT", "--zzz"], 2, "unrecognized arguments: --zzz; see"),
     (["convert", "PHOTOS", "OUT", "--format", "memmap", "--shape", "8"], 2, "HEIGHTxWIDTH"),
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--on-error", "maybe"], 2, "raise|skip"),
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--images-per-file", "0"], 2, "--images-per-file 0 must be"),
@@ -61,6 +67,16 @@ def test_an_error_nobody_expected_is_one_line_too(photos: Path, run: Run, monkey
     code, _, errors = run("formats")
     assert code == 1
     assert re.fullmatch(r"shardwright: ZeroDivisionError: .*--traceback.*\n", errors)
+
+
+def test_a_python_without_the_library_is_told_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'tqdm'")
+
+    monkeypatch.setattr("datasets.cli.formats.format_names", missing)
+    _, _, errors = run("formats")
+    assert errors.startswith("shardwright: No module named 'tqdm'; install shardwright into the Python that runs it")
+    assert sys.executable in errors
 
 
 def test_a_full_disk_is_a_storage_error(photos: Path, out: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

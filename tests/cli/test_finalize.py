@@ -27,5 +27,5 @@ def test_finalize_publishes_what_is_complete(photos: Path, out: Path, run: Run) 
         assert run("convert", photos, out, "--format", "tar", "--num-workers", 0)[0] == 3
     assert "shardwright finalize" in run("info", out)[2]
     code, printed, _ = run("finalize", out)
-    assert (code, printed) == (0, f"{out}: split train is published: 7 images in 1 shards\n")
+    assert (code, printed) == (0, f"{out}: split train is published: 7 images in 1 shard\n")
     assert run("verify", out)[0] == 0

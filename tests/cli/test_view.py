@@ -35,3 +35,13 @@ def test_view_is_the_same_for_the_same_seed(photos: Path, out: Path, run: Run) -
 def test_view_takes_more_than_there_is(photos: Path, out: Path, run: Run) -> None:
     convert(run, photos, out, "--format", "tar")
     assert "7 samples" in run("view", out, "--output", out.parent / "s.png", "--count", 100)[1]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("s.png", "PNG"), ("s.jpg", "JPEG"), ("s.JPEG", "JPEG"), ("s", "PNG")])
+def test_view_writes_the_kind_of_file_that_its_name_says(
+    name: str, kind: str, photos: Path, out: Path, run: Run
+) -> None:
+    convert(run, photos, out, "--format", "tar")
+    assert run("view", out, "--output", out.parent / name)[0] == 0
+    with Image.open(out.parent / name) as sheet:
+        assert sheet.format == kind
