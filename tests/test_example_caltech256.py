@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -94,6 +95,14 @@ def test_without_arguments_it_leaves_nothing_behind(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "parquet          322" in done.stdout
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("caltech256")]
+
+
+@pytest.mark.parametrize("arguments", [("run.py", "--input-path", "in", "--output-path", "out"), ("train.py", "in")])
+def test_errors_are_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "in").mkdir()
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"{tmp_path / 'in'} has no .*\n|in has no split 'train'.*\n", done.stderr), done.stderr
 
 
 def test_an_input_that_is_not_there_is_told(tmp_path: Path, caltech_folder: ModuleType) -> None:

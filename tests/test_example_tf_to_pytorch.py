@@ -449,7 +449,8 @@ def broken(change):
         (lambda: os.truncate("out.npy", 1000), "FAIL  open .*make or copy it again"),
         (lambda: Path("out.npy").unlink(), "FAIL  open .*No such file"),
         (lambda: Path("config_pytorch.json").write_text("{}"), "FAIL  open .*is no config_pytorch.json"),
-        (lambda: Path("config_pytorch.json").write_text("["), "FAIL  open"),
+        (lambda: Path("config_pytorch.json").write_text("["), "FAIL  open .*is no config_pytorch.json"),
+        (lambda: Path("config_pytorch.json").write_bytes(b"\x93NUMPY"), "FAIL  open .*is no config_pytorch.json"),
         (lambda: Path("config_pytorch.json").unlink(), "FAIL  open .*No such file"),
     ],
 )

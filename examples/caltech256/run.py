@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from train import train
 
+from datasets.base.errors import ShardwrightError
 from datasets.base.formats import format_names, get_format, open_reader
 from datasets.base.verify import verify
 
@@ -151,4 +152,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ShardwrightError as error:
+        raise SystemExit(str(error)) from error

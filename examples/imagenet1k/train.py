@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
+from datasets.base.errors import ShardwrightError
 from datasets.base.formats import open_reader
 from utils.distributed import distributed, local_rank
 from utils.samplers import GlobalSampler
@@ -175,4 +176,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(parse_arguments()))
+    try:
+        sys.exit(main(parse_arguments()))
+    except ShardwrightError as error:
+        sys.exit(str(error))

@@ -67,7 +67,10 @@ def read_config(path: Path) -> dict[str, Any]:
     ValueError
         If it is none.
     """
-    values = parse_json(path.read_bytes(), str(path))
+    try:
+        values = parse_json(path.read_bytes(), str(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no config_pytorch.json: {error}") from error
     needed = {"images", "labels", "num_classes", "num_samples", "shape", "dtype", "loader"}
     if not isinstance(values, dict) or not needed <= values.keys():
         raise ValueError(f"{path} is no config_pytorch.json: it needs the entries {', '.join(sorted(needed))}")
