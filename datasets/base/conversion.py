@@ -33,8 +33,8 @@ class Converter(ABC):
     Parameters
     ----------
     input_data : path, Dataset or Source
-        A folder of class folders, any map-style ``torch.utils.data.Dataset``,
-        or the path or reader of a converted split.
+        A folder of class folders, an archive of one, any map-style
+        ``torch.utils.data.Dataset``, or the path or reader of a converted split.
     output_path : path
         Folder of the converted splits; made if missing.
     images_per_file : int
@@ -42,14 +42,13 @@ class Converter(ABC):
     batch_size : int
         Samples that a worker packs at a time (at most); bounds memory, changes no byte.
     num_workers : int
-        Workers: threads where the input is files of images, whose reading and decoding leave
-        Python's lock, and processes else; 0: none. Changes no byte.
+        Threads where the input is files of images, else processes; 0: none. Changes no byte.
     split : str
         Name of the split: ``train``, ``validation``, ``test``, ...
     fields : sequence of Field, optional
         How to store fields that should not be inferred from the first sample.
     encoding : {"png", "jpeg", "webp"}
-        For images that have no source bytes. Masks are always PNG.
+        For images that come as pixels, not as files. Masks are always PNG.
     quality : int, optional
         1 to 100, of ``"jpeg"`` and ``"webp"``.
     on_error : {"raise", "skip"}
@@ -60,13 +59,13 @@ class Converter(ABC):
     overwrite : bool
         Replace a converted split: the new one is written aside, then swapped in.
     dist : bool
-        Share the work among the ranks of ``torch.distributed`` or of the launcher.
+        Share the work among the processes (ranks) of torchrun, srun, mpirun or ``torch.distributed``.
     rank, num_replicas : int, optional
         Instead of `dist`: the number of this process, from 0, and of all processes.
     wait : bool
         Whether `convert` waits until all ranks are done.
     wait_timeout : float
-        Seconds without a new shard, or without rank 0's plan, after which a waiting
+        Seconds without a new shard, or without a sign of rank 0, after which a waiting
         rank gives up.
     progress : bool, optional
         Progress bar; by default only on a terminal.

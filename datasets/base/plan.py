@@ -115,9 +115,8 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
 
 
 def told(lines: Sequence[str]) -> str:
-    """Return differences as one text: what a user typed first, the rest counted where there is too much."""
-    typed = [line for line in lines if line.startswith(("format", "options"))]
-    lines = typed + [line for line in lines if line not in typed]
+    """Return differences as one text: what a user typed first, fields last, and only counted what is too much."""
+    lines = sorted(lines, key=lambda line: (not line.startswith(("format", "options")), line.startswith("fields")))
     more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD + 1 else []
     return "; ".join([*lines[:MOST_TOLD], *(more or lines[MOST_TOLD:])])
 
