@@ -1,5 +1,6 @@
 """The threaded loader at its edges: odd indices, empty batches, states after errors, forks at bad moments."""
 
+import multiprocessing
 import threading
 
 import numpy as np
@@ -13,6 +14,7 @@ from datasets.memmap.memmap_converter import MemmapConverter
 from datasets.memmap.memmap_reader import MemmapReader
 from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
 from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from utils import crew
 from utils.loader import ThreadedLoader
 from utils.samplers import GlobalSampler
 from utils.transforms import EvalTransform, TrainTransform
@@ -245,3 +247,49 @@ def test_pinning_without_a_gpu_is_left_out_with_a_warning(raw):
     with pytest.warns(UserWarning, match="pin_memory"):
         loader = ThreadedLoader(raw, 4, pin_memory=True, num_threads=0)
     assert not next(iter(loader))[0].is_pinned()
+
+
+# --- forks --------------------------------------------------------------------------------
+
+
+def forked_while(lock, function):
+    """Fork while another thread holds a lock, and return what the child's `function` returns."""
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put(function()))
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        return queue.get()
+    finally:
+        child.kill()
+        done.set()
+        thread.join()
+
+
+def test_a_child_starts_threads_though_the_parent_was_starting_some(raw):
+    assert forked_while(crew._STARTING, lambda: len(list(ThreadedLoader(raw, 4, num_threads=2)))) == 5
+
+
+def test_a_child_maps_files_though_the_parent_was_mapping_one(path):
+    reader = MemmapReader(path, output="numpy", mmap=True)
+    assert forked_while(reader._maps._lock, lambda: reader[3][1]) == 3
+
+
+def test_a_child_closes_files_though_the_parent_was_opening_one(raw):
+    def close():
+        raw.close()
+        return raw[3][1]
+
+    assert forked_while(raw._files._lock, close) == 3

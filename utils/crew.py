@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from datasets.base.fork_lock import ForkLock
+
 __all__ = ["Crew"]
 
 Task = Callable[[], None]
 
-_STARTING = threading.Lock()
+_STARTING = ForkLock()
 
 
 class Crew:

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from datasets.base.errors import InputError, LimitError, UnsupportedImageError
+from datasets.base.fork_lock import ForkLock
 
 __all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image"]
 
@@ -177,17 +177,12 @@ class _StrictPillow:
 
     def __init__(self) -> None:
         self._wish: bool = False
-        self._start()
-
-    def _start(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._inside = 0
+        self._process, self._lock, self._inside = os.getpid(), ForkLock(), 0
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():  # a fork may have copied a lock that nobody holds
-            self._start()
         with self._lock:
+            if self._process != os.getpid():  # the threads that were inside are not here
+                self._process, self._inside = os.getpid(), 0
             if not self._inside:
                 self._wish = ImageFile.LOAD_TRUNCATED_IMAGES
                 ImageFile.LOAD_TRUNCATED_IMAGES = False

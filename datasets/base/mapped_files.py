@@ -2,11 +2,11 @@
 
 import mmap
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.base.fork_lock import ForkLock
 from datasets.base.storage import FileCache
 
 __all__ = ["MappedFiles"]
@@ -26,7 +26,7 @@ class MappedFiles:
     """
 
     def __init__(self, files: FileCache) -> None:
-        self._files, self._lock = files, Lock()
+        self._files, self._lock = files, ForkLock()
         self._maps: dict[Path, NDArray[np.uint8]] = {}
 
     def __reduce__(self) -> tuple[type["MappedFiles"], tuple[FileCache]]:

@@ -21,6 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base.errors import CorruptShardError, StorageError
+from datasets.base.fork_lock import ForkLock
 
 __all__ = [
     "FileCache",
@@ -113,10 +114,7 @@ class FileCache:
 
     def __init__(self, limit: int = 64, opened: Callable[[], None] | None = None) -> None:
         self.limit, self._opened = limit, opened
-        self._renew()
-
-    def _renew(self) -> None:
-        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._pid, self._lock = os.getpid(), ForkLock()
         self._handles: OrderedDict[Path, _Handle] = OrderedDict()
 
     def __reduce__(self) -> tuple[type["FileCache"], tuple[Any, ...]]:
@@ -125,13 +123,13 @@ class FileCache:
     @contextlib.contextmanager
     def open(self, path: Path, size: int) -> Iterator[int]:
         """Lend the descriptor of a file that must have `size` bytes."""
-        if self._pid != os.getpid():
-            self._renew()  # the parent's lock may be held by a thread that does not exist here
         handle = self._get(path, size)
         yield handle.fd
 
     def _get(self, path: Path, size: int) -> _Handle:
         with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._handles = os.getpid(), OrderedDict()
             handle = self._handles.get(path)
             if handle is None:
                 handle = _open(path, size)
