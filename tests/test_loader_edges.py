@@ -293,3 +293,23 @@ def test_a_child_closes_files_though_the_parent_was_opening_one(raw):
         return raw[3][1]
 
     assert forked_while(raw._files._lock, close) == 3
+
+
+# --- read_columns -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((4, 12, 10, 3), np.uint8)[:, ::-1],
+        np.zeros((3, 12, 10, 3), np.uint8),
+        np.zeros((5, 12, 10, 3), np.uint8),
+        np.zeros((4, 12, 10, 3), np.float32),
+        np.zeros((4, 10, 12, 3), np.uint8),
+    ],
+)
+def test_memory_that_does_not_fit_is_refused(path, mmap, out):
+    reader = MemmapReader(path, mmap=mmap)
+    with pytest.raises(ValueError, match="'image'"):
+        reader.read_columns([0, 1, 2, 3], {"image": out})

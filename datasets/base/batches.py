@@ -11,7 +11,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from datasets.base import aligned
-from datasets.base.errors import CorruptShardError, StorageError
+from datasets.base.errors import ConfigError, CorruptShardError, StorageError
 from datasets.base.fields import Field
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.restore import decompress
@@ -60,6 +60,8 @@ def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[st
 def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
         out = aligned.empty((len(wanted.positions), *(f.shape or ())), f.dtype)
+    else:
+        _check_fits(f, out, len(wanted.positions))
     size = f.nbytes
     if (wanted.records[f"{f.name}_length"] != size).any():
         where = wanted.reader.dataset_path
@@ -76,6 +78,17 @@ def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[
     return out
 
 
+def _check_fits(f: Field, out: NDArray[Any], count: int) -> None:
+    """Raise `ConfigError` unless the values of `count` samples fill an array: their bytes go into it as they are."""
+    shape = (count, *(f.shape or ()))
+    if out.shape != shape or out.dtype != f.dtype or not out.flags.c_contiguous:
+        raise ConfigError(
+            f"out[{f.name!r}] is of shape {out.shape} and type {out.dtype}"
+            f"{'' if out.flags.c_contiguous else ' and not contiguous'}; "
+            f"give a contiguous array of shape {shape} and type {np.dtype(f.dtype)}"
+        )
+
+
 def _read_packed(wanted: _Wanted, f: Field, out: NDArray[Any] | None = None) -> list[memoryview]:
     ends = [0, *np.cumsum(wanted.records[f"{f.name}_length"]).tolist()]
     # np.empty takes fresh pages as they are; a bytearray would be zeroed first.
@@ -89,6 +102,8 @@ def _read_packed(wanted: _Wanted, f: Field, out: NDArray[Any] | None = None) -> 
 def _inflated(f: Field, values: list[memoryview], out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
         out = np.empty((len(values), *(f.shape or ())), dtype=f.dtype)
+    else:
+        _check_fits(f, out, len(values))
     for row, value in zip(out, values, strict=True):
         row[...] = np.frombuffer(decompress(f, value), f.dtype).reshape(f.shape or ())
     return out

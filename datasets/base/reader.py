@@ -221,6 +221,8 @@ class Reader(View, Dataset[Any]):
         ------
         IndexError
             If an index is out of range.
+        ConfigError
+            If fixed-size fields do not fill what `out` gives for them.
         CorruptShardError
             If stored bytes are not those that were written.
         """
