@@ -313,3 +313,15 @@ def test_memory_that_does_not_fit_is_refused(path, mmap, out):
     reader = MemmapReader(path, mmap=mmap)
     with pytest.raises(ValueError, match="'image'"):
         reader.read_columns([0, 1, 2, 3], {"image": out})
+
+
+def test_no_column_is_no_sample(path):
+    with pytest.raises(ValueError, match="columns="):
+        MemmapReader(path, columns=[])
+
+
+def test_a_column_that_comes_twice_is_read_twice(path):
+    reader = MemmapReader(path, output="tensor", columns=["image", "label", "image"])
+    [wanted] = DataLoader(reader, COUNT)
+    [found] = ThreadedLoader(reader, COUNT, num_threads=0)
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))

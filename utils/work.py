@@ -241,6 +241,7 @@ def choose_work(
     if (
         isinstance(reader, Reader)
         and _is_plain(reader, Reader)
+        and len({f.name for f in reader.fields}) == len(reader.fields)  # columns= may name one twice
         and not (reader.transform or reader.target_transform or reader.transforms)
         and collate is None
         and (transform is None or isinstance(transform, FusedTransform))

@@ -139,6 +139,8 @@ class Reader(View, Dataset[Any]):
         self._maps = MappedFiles(self._files) if mmap else None
         self._paths: dict[tuple[str, int], tuple[Path, int]] = {}
         self.fields = self._chosen(columns)
+        if not self.fields:
+            raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
         self._modes = {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
         self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
 
