@@ -325,3 +325,12 @@ def test_a_column_that_comes_twice_is_read_twice(path):
     [wanted] = DataLoader(reader, COUNT)
     [found] = ThreadedLoader(reader, COUNT, num_threads=0)
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("output", ["pil", "numpy", "tensor", "tv_tensor"])
+def test_arrays_without_axes_are_read(tmp_path, output):
+    data, fields = [{"x": np.float32(n / 2)} for n in range(3)], [Field("x", "array", "<f4", ())]
+    MemmapConverter(data, tmp_path / "d", num_workers=0, fields=fields).convert()
+    value = MemmapReader(tmp_path / "d", output=output)[1]["x"]
+    assert isinstance(value, torch.Tensor) == ("tensor" in output)
+    assert (value.item(), value.shape) == (0.5, ())

@@ -68,7 +68,7 @@ def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | No
         As for `restore`.
     """
     if not field.is_image:
-        return torch.from_numpy(array) if output in ("tensor", "tv_tensor") else array
+        return torch.from_numpy(np.asarray(array)) if output in ("tensor", "tv_tensor") else array  # () is a scalar
     if field.kind == "mask":
         return _ids_as(field, channels_last(array), output)
     if field.layout == "CHW" and array.ndim == 3:
