@@ -170,3 +170,19 @@ def test_consumed_counts_from_where_a_resumed_epoch_began_though_the_loader_has_
     assert state["position"] == 70
     sampler.load_state_dict(state)
     assert list(sampler) == order[70:]
+
+
+@pytest.mark.parametrize("batch_size", [30, 50])  # a last batch that is smaller, and one that is not
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_state_of_the_last_batch_does_not_begin_its_epoch_anew(world: int, batch_size: int) -> None:
+    sampler, resumed = ranks_of(world)[0], ranks_of(1)[0]
+    sampler.set_epoch(3)
+    states = [sampler.state_dict() for _ in BatchSampler(sampler, batch_size, drop_last=False)]
+    for state in (states[-1], sampler.state_dict()):
+        assert (state["epoch"], state["position"]) == (3, 100)
+        resumed.load_state_dict(state)
+        resumed.set_epoch(3)
+        assert list(resumed) == []
+        resumed.load_state_dict(state)
+        resumed.set_epoch(4)
+        assert len(list(resumed)) == 100

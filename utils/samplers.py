@@ -149,7 +149,7 @@ class GlobalSampler(Sampler[int]):
         for position in range(self._start + self.rank, self._end(), self.world):
             self._yielded += 1
             yield int(order[position % self.num_samples])
-        self._start = self._yielded = 0  # the next iteration is a whole epoch
+        self._start = 0  # the next iteration is a whole epoch; until it begins, the state is that of this one's end
 
     def state_dict(self, consumed: int | None = None) -> dict[str, Any]:
         """Return where this epoch stands, for all ranks.
@@ -161,10 +161,8 @@ class GlobalSampler(Sampler[int]):
             loader's workers read ahead of the training; by default those that were drawn.
         """
         if consumed is None:
-            position = self._start + self._yielded * self.world
-        else:
-            position = self._begun + check_whole("consumed", consumed, 0) * self.world
-        position = min(position, self.num_samples)
+            consumed = self._yielded
+        position = min(self._begun + check_whole("consumed", consumed, 0) * self.world, self.num_samples)
         return {"epoch": self.epoch, "position": position, "seed": self.seed, "num_samples": self.num_samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
