@@ -334,3 +334,8 @@ def test_arrays_without_axes_are_read(tmp_path, output):
     value = MemmapReader(tmp_path / "d", output=output)[1]["x"]
     assert isinstance(value, torch.Tensor) == ("tensor" in output)
     assert (value.item(), value.shape) == (0.5, ())
+
+
+def test_values_of_columns_that_are_not_read_have_the_mode_too(path):
+    reader = MemmapReader(path, output="numpy", mode="L", columns=["label"])
+    assert reader.read_values([0], ["image"])["image"][0].shape == (12, 10)

@@ -141,7 +141,7 @@ class Reader(View, Dataset[Any]):
         self.fields = self._chosen(columns)
         if not self.fields:
             raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
-        self._modes = {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
+        self._mode, self._modes = mode, {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
         self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
 
     def _check_format(self, manifest: Manifest) -> None:
@@ -231,7 +231,7 @@ class Reader(View, Dataset[Any]):
         return read_columns(self, self._positions(indices), out or {})
 
     def read_values(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """Read some fields of many samples, decoded as `output` says but not transformed.
+        """Read some fields of many samples, decoded as `output` and `mode` say but not transformed.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class Reader(View, Dataset[Any]):
         reader = object.__new__(type(self))
         reader.__dict__.update(self.__dict__)
         reader.fields = self._chosen(columns)
-        reader._modes = {f.name: self._mode_of(f, None) for f in reader.fields if f.is_image} | self._modes
+        reader._modes = {f.name: self._mode_of(f, self._mode) for f in reader.fields if f.is_image}
         stored = reader.read_columns(indices)
         return {f.name: list(reader._restored(f, stored[f.name])) for f in reader.fields}
 
