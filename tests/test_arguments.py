@@ -28,7 +28,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"encoding": "jpeg", "quality": 0}, "quality"),
     ({"encoding": "jpeg", "quality": 101}, "quality"),
     ({"encoding": "webp", "quality": "high"}, "quality"),
-    ({"quality": 90}, "lossless"),
+    ({"quality": 90}, "encoding='jpeg'"),
     ({"on_error": "ignore"}, "'raise', 'skip'"),
     ({"max_skipped": -1}, "max_skipped"),
     ({"rank": 1}, "both or neither"),

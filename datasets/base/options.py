@@ -52,7 +52,7 @@ def check_quality(quality: Any, encoding: str) -> int | None:
     if quality is None:
         return None
     if encoding == "png":
-        raise ConfigError(f"quality={quality!r} has no meaning for png, which is lossless; leave it out")
+        raise ConfigError(f"quality={quality!r} has no meaning for png: leave it out, or pass encoding='jpeg'")
     if check_whole("quality", quality, 1) > 100:
         raise ConfigError(f"quality={quality!r} must be at most 100")
     return int(quality)

@@ -119,9 +119,11 @@ def _converter(readers: Sequence[tuple[str, Callable[[str], Any]]], optional: bo
         for _, read in readers:
             try:
                 return read(text)
-            except (ValueError, KeyError, TypeError) as error:
-                reason = f" ({error})" if isinstance(error, ShardwrightError) else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not {form}{reason}")
+            except ShardwrightError as error:  # it is of the right form, and says itself what is wrong
+                raise argparse.ArgumentTypeError(str(error)) from error
+            except (ValueError, KeyError, TypeError):
+                continue
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
 
     return convert
 

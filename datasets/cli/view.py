@@ -8,6 +8,7 @@ from typing import Any
 
 from datasets.base.errors import ConfigError
 from datasets.cli.console import say
+from datasets.cli.words import counted
 
 __all__ = ["EXAMPLES", "configure", "contact_sheet", "run"]
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     indices = random.Random(options.seed).sample(range(len(reader)), min(options.count, len(reader)))  # noqa: S311
     kind = "JPEG" if options.output.suffix.lower() in (".jpg", ".jpeg") else "PNG"
     contact_sheet(reader, sorted(indices)).save(options.output, format=kind)
-    say(f"{options.output}: {len(indices)} samples of split {options.split}")
+    say(f"{options.output}: {counted(len(indices), 'sample')} of split {options.split}")
 
 
 def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.commands import Run, convert
 
+FIELD = '{"name": "a", "kind": "b"}'
 WRONG = [
     (["convert"], 2, "INPUT, OUTPUT, --format"),
     (["nonsense"], 2, "choose from"),
@@ -26,6 +27,11 @@ WRONG = [
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--quality", "9"], 2, "leave it out"),
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--input-split", "x"], 2, "leave the option out"),
     (["convert", "PHOTOS", "OUT", "--format", "tar", "--fields", "[{}]"], 2, "JSON"),
+    (
+        ["convert", "PHOTOS", "OUT", "--format", "tar", "--fields", FIELD],
+        2,
+        "--fields: field 'a': kind 'b' is not one of",
+    ),
     (["convert", "PHOTOS", "PHOTOS/out", "--format", "tar"], 2, "lie in one another; choose another"),
     (["convert", "OUT/none", "OUT", "--format", "tar"], 2, "does not exist"),
     (["info", "OUT"], 1, "check the path"),
