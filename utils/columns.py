@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat, starmap
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ class Column(ABC):
         """Call a function with the values of each sample of a part; an error names the sample."""
         results: list[Any] = []
         try:
-            for result in starmap(function, zip(*columns, strict=True)):
+            for result in map(function, *columns):
                 results.append(result)  # noqa: PERF402  # their number tells the sample that fails
         except Exception:
             with naming(part.samples[min(len(results), len(part.samples) - 1)], self.where):
@@ -250,16 +250,16 @@ class ImageColumn(Column):
         """Decode and transform each image."""
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
-        images = self._each(part, self._open, values, repeat(tools.space, len(values)))
+        images = self._each(part, self._open, values, repeat(tools.space))
         sizes = np.array([size for size, _ in images], np.int64).reshape(-1, 2)
         windows = self.transform.windows(sizes, part.numbers(self.transform.draws))
         rows = store.tensor[part.start : part.stop].unbind()
-        self._each(part, self._transform, images, windows, rows, repeat(tools.space, len(values)))
+        self._each(part, self._transform, zip(images, windows, rows, strict=True), repeat(tools.space))
 
-    def _transform(self, image: Opened, chosen: tuple[Window, bool], out: Tensor, space: Workspace) -> None:
+    def _transform(self, job: tuple[Opened, tuple[Window, bool], Tensor], space: Workspace) -> None:
         """Decode one image as far as its window needs, and transform it into its row of the batch."""
-        window, flip = chosen
-        pixels, shrink = image[1](window[0] + window[2], self.transform.shrink(window))
+        (_, pixels_of), (window, flip), out = job
+        pixels, shrink = pixels_of(window[0] + window[2], self.transform.shrink(window))
         place = window if shrink == 1 else shrunk_window(window, shrink)
         self.transform.apply(pixels, place, flip, out, space)
 
