@@ -4,7 +4,6 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +68,11 @@ class TarConverter(ConverterFlexibleSize):
     @classmethod
     def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
         """Return DALI's index: per sample, extension, offset, size and name of each member."""
-        samples = [list(group) for _, group in groupby(members(path), key=lambda m: m[0].partition(".")[0])]
-        lines = [f"v1.2 {len(samples)}"]
-        lines += [" ".join(f"{n.partition('.')[2]} {o} {s} {n}" for n, o, s in sample) for sample in samples]
+        samples: dict[str, list[str]] = {}
+        for name, offset, length in members(path):
+            key, _, suffix = name.partition(".")
+            samples.setdefault(key, []).append(f"{suffix} {offset} {length} {name}")
+        lines = [f"v1.2 {len(samples)}", *map(" ".join, samples.values())]
         return {f"{path.stem}.idx": ("\n".join(lines) + "\n").encode()}
 
     @classmethod

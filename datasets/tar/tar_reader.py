@@ -1,6 +1,7 @@
 """Read splits of tar files."""
 
 import struct
+from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,11 +43,14 @@ class TarReader(Reader):
 
     @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
-        found: dict[str, list[tuple[int, int]]] = {f.name: [] for f in fields}
+        found = {f.name: array("q") for f in fields}
+        of_suffix: dict[str, array[int]] = {}  # there are few, so most members need no search among the fields
         for name, offset, length in members(path):
-            field = field_of(name, fields)
-            found[field.name].append((offset, length))
-        parts = {name: np.array(pairs, np.int64).reshape(-1, 2).T for name, pairs in found.items()}
+            suffix = name.partition(".")[2]
+            if suffix not in of_suffix:
+                of_suffix[suffix] = found[field_of(name, fields).name]
+            of_suffix[suffix].extend((offset, length))
+        parts = {name: np.array(places, np.int64).reshape(-1, 2).T for name, places in found.items()}
         return {f.name: Ranges.joined(path, [parts[f.name]]) for f in fields if not f.is_scalar}
 
 
@@ -58,16 +62,18 @@ def members(path: Path) -> Iterator[tuple[str, int, int]]:
     CorruptShardError
         If a header is not a plain USTAR one, or the file ends too early.
     """
+    unpack = _HEADER.unpack_from
     with mapped(path) as data:
-        position = 0
-        while position + BLOCK <= len(data) and data[position]:
-            name, size, kind, magic = _HEADER.unpack_from(data, position)
+        position, last = 0, len(data) - BLOCK
+        while position <= last and data[position]:
+            name, size, kind, magic = unpack(data, position)
             if magic != b"ustar\0" or kind != b"0":
                 raise CorruptShardError(f"{path}: no USTAR header of a file at byte {position}")
             length = int(size, 8)
-            yield name.rstrip(b"\0").decode("ascii"), position + BLOCK, length
-            position += BLOCK + -(-length // BLOCK) * BLOCK
-        if position + BLOCK > len(data):
+            position += BLOCK
+            yield name.rstrip(b"\0").decode("ascii"), position, length
+            position += length + -length % BLOCK
+        if position > last:
             raise CorruptShardError(f"{path}: ends at byte {len(data)} without the zeros that end a tar")
 
 
