@@ -24,13 +24,14 @@ from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.formats import get_format
 from datasets.base.index import Ranges, map_index, open_index
+from datasets.base.index_columns import IndexColumns
 from datasets.base.manifest import Manifest
 from datasets.base.mapped_files import MappedFiles
 from datasets.base.options import check_callable, check_choice, check_whole
 from datasets.base.positions import as_positions
 from datasets.base.published import check_split_files
 from datasets.base.restore import restore, restore_array
-from datasets.base.selection import Concat, View, concat
+from datasets.base.selection import Concat, concat
 from datasets.base.storage import FileCache
 from datasets.base.transformed import transform_dict, transform_tuple
 from datasets.base.tv import as_tv_tensors
@@ -41,7 +42,7 @@ __all__ = ["OUTPUTS", "Reader"]
 OUTPUTS = ("pil", "numpy", "tensor", "bytes", "tv_tensor")
 
 
-class Reader(View, Dataset[Any]):
+class Reader(IndexColumns, Dataset[Any]):
     """A converted split as a map-style ``torch.utils.data.Dataset``.
 
     Parameters
@@ -250,17 +251,6 @@ class Reader(View, Dataset[Any]):
         stored = reader.read_columns(indices)
         return {f.name: list(reader._restored(f, stored[f.name])) for f in reader.fields}
 
-    def scalars(self, name: str) -> NDArray[Any]:
-        """Return a scalar field of all samples, shape (N,), without reading any sample.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such field, or it is not a number.
-        """
-        check_choice("name", name, [f.name for f in self.manifest.fields if f.is_scalar])
-        return np.asarray(self._index[name])
-
     def concat(self, *others: Any) -> Concat:
         """Return this reader's samples followed by those of others; nothing is copied."""
         return concat([self, *others])
@@ -296,24 +286,6 @@ class Reader(View, Dataset[Any]):
             stored = self.manifest.shards[shard].files[self.manifest.field_files[field]]
             found = self._paths[field, shard] = self.data_path / stored.name, stored.size
         return found
-
-    @property
-    def _label(self) -> Field | None:
-        numbers = [f for f in self.manifest.fields if f.is_scalar]
-        return min(numbers, key=lambda f: (f.kind != "class_label", f.name != "label"), default=None)
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the labels' numbers or else of a mask's ids; empty if there are none."""
-        named = self._label or next((f for f in self.manifest.fields if f.kind == "mask"), None)
-        return list(named.names or ()) if named else []
-
-    @property
-    def targets(self) -> NDArray[Any]:
-        """The labels of all samples, without reading any sample."""
-        if self._label is None:
-            raise AttributeError(f"split {self.split!r} has no label; its fields are {[f.name for f in self.fields]}")
-        return np.asarray(self._index[self._label.name])
 
     def close(self) -> None:
         """Close the open files; a later read opens them again."""
