@@ -55,7 +55,8 @@ class Converter(ABC):
         What to do about a sample that cannot be converted. Skipped ones are
         listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
     max_skipped : int, optional
-        More skipped samples than this in one process are an error.
+        More skipped samples than this are an error. Each rank counts those that it meets in
+        one call: all ranks together, or a conversion that goes on, may skip more.
     overwrite : bool
         Replace a converted split: the new one is written aside, then swapped in.
     dist : bool

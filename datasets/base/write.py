@@ -185,7 +185,9 @@ def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
     writer.skipped.append(failure.index)
     if writer.max_skipped is not None and len(writer.skipped) > writer.max_skipped:
-        raise InputError(f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped")
+        raise InputError(
+            f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped by this rank"
+        )
 
 
 def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, synced: Future[None]) -> None:

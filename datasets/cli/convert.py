@@ -32,6 +32,8 @@ EXAMPLES = """\
   srun shardwright convert photos out --format hdf5 --dist
 
 A conversion that was stopped goes on when the same command is run again.
+With --max-skipped N each rank stops at the sample N + 1 that it would skip. When all is
+written, exit code 1 says that all ranks together skipped more than N (than 0, without it).
 'shardwright convert --format NAME --help' shows the options of one format only.
 """
 

@@ -35,7 +35,7 @@ EPILOG = """\
 exit codes:
   0    done
   1    a problem in the data: verify found damage, an image cannot be converted,
-       samples were skipped and --max-skipped does not allow for them
+       or all ranks together skipped more samples than --max-skipped allows (0 if not given)
   2    wrong arguments
   3    the disk or the file system failed, or another process writes the same split
   130  interrupted (Ctrl-C); 128 + its number for another signal (SIGTERM 143, SIGUSR1 138).
