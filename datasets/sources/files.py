@@ -34,6 +34,7 @@ __all__ = [
     "listed_files",
     "pack_files",
     "printable",
+    "read_start",
     "unreadable",
 ]
 
@@ -196,6 +197,15 @@ def _read_exactly(path: bytes, size: int) -> bytes:
         os.close(handle)
 
 
+def read_start(path: bytes) -> bytes:
+    """Return the first bytes of a file, as many as `is_image_start` looks at."""
+    handle = os.open(path, READ_FLAGS)
+    try:
+        return os.read(handle, 16)
+    finally:
+        os.close(handle)
+
+
 class PathSource(FileSource):
     """A `FileSource` whose files lie in the file system.
 
@@ -222,11 +232,7 @@ class PathSource(FileSource):
         self._state = digest_of(self._digest.encode(), mtimes)
 
     def _start(self, index: int) -> bytes:
-        handle = os.open(self._prefix + self._paths[index], READ_FLAGS)
-        try:
-            return os.read(handle, 16)
-        finally:
-            os.close(handle)
+        return read_start(self._prefix + self._paths[index])
 
     def _read(self, index: int) -> bytes:
         path, size = self._prefix + self._paths[index], self._sizes.item(index)

@@ -21,7 +21,6 @@ from datasets.base.errors import InputError
 from datasets.sources.class_folders import by_class
 from datasets.sources.files import (
     IMAGE_EXTENSIONS,
-    READ_FLAGS,
     PackedNames,
     PathSource,
     checked_status,
@@ -29,6 +28,7 @@ from datasets.sources.files import (
     is_image_start,
     pack_files,
     printable,
+    read_start,
     unreadable,
 )
 
@@ -54,18 +54,10 @@ class _Listing:
 
 def _is_image(entry: "os.DirEntry[bytes]") -> bool:
     """Tell whether a file is an image by its extension or, failing that, its first bytes."""
-    return has_image_name(entry.name) or is_image_start(_read_start(entry.path))
-
-
-def _read_start(path: bytes) -> bytes:
     try:
-        handle = os.open(path, READ_FLAGS)
-        try:
-            return os.read(handle, 16)
-        finally:
-            os.close(handle)
+        return has_image_name(entry.name) or is_image_start(read_start(entry.path))
     except OSError as error:
-        raise unreadable(path, str(error.strerror)) from error
+        raise unreadable(entry.path, str(error.strerror)) from error
 
 
 def _same_in_nfc(names: Iterable[bytes]) -> list[bytes]:

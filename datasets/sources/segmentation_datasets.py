@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.base.errors import InputError
 from datasets.sources.files import PathSource, listed_files
 from datasets.sources.paired_files import PairedFilesSource
-from datasets.sources.torchvision_files import VOC_CLASSES, WITH_MASKS, files_of, unwrapped
+from datasets.sources.torchvision_files import VOC_CLASSES, WITH_MASKS, files_of, needed_files_of, unwrapped
 
 __all__ = ["VOC_CLASSES", "SegmentationSource", "is_segmentation"]
 
@@ -36,11 +35,6 @@ class SegmentationSource(PairedFilesSource):
     """
 
     def __init__(self, dataset: Any) -> None:
-        found = files_of(dataset, WITH_MASKS)
-        if found is None:
-            raise InputError(
-                f"{type(dataset).__name__} does more than open images and masks: give it to DatasetSource, "
-                "or leave out its transform"
-            )
+        found = needed_files_of(dataset, WITH_MASKS, "images and masks", "transform")
         columns = [(f, v if isinstance(v, np.ndarray) else PathSource(*listed_files(v))) for f, v in found]
         super().__init__(columns, {"dataset": type(unwrapped(dataset)).__name__})

@@ -17,7 +17,7 @@ from datasets.base.fields import Field
 from datasets.base.images import EncodedImage
 from datasets.sources.files import PathSource, listed_files
 from datasets.sources.source import Source
-from datasets.sources.torchvision_files import LABELLED, class_names, files_of, unwrapped
+from datasets.sources.torchvision_files import LABELLED, class_names, files_of, needed_files_of, unwrapped
 
 __all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values"]
 
@@ -137,13 +137,7 @@ class FolderLikeSource(PathSource):
     """
 
     def __init__(self, dataset: Any) -> None:
-        columns = files_of(dataset, LABELLED)
-        if columns is None:
-            raise InputError(
-                f"{type(dataset).__name__} does more than open image files: give it to "
-                "DatasetSource, or leave out its transform and loader"
-            )
-        (_, paths), (label, numbers) = columns
+        (_, paths), (label, numbers) = needed_files_of(dataset, LABELLED, "image files", "transform and loader")
         own = unwrapped(dataset)
         self._dataset_name = type(own).__name__
         super().__init__(*listed_files(paths, own.root), labels=numbers, classes=label.names)

@@ -9,10 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Subset
 
+from datasets.base.errors import InputError
 from datasets.base.fields import Field
 from datasets.sources.files import printable
 
-__all__ = ["LABELLED", "VOC_CLASSES", "WITH_MASKS", "Columns", "class_names", "files_of", "unwrapped"]
+__all__ = [
+    "LABELLED",
+    "VOC_CLASSES",
+    "WITH_MASKS",
+    "Columns",
+    "class_names",
+    "files_of",
+    "needed_files_of",
+    "unwrapped",
+]
 
 VOC_CLASSES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
@@ -192,6 +202,23 @@ def files_of(dataset: Any, table: Table) -> Columns | None:
         columns = [(field, _at(values, chosen)) for field, values in inner]
     if columns is None or any(len(values) != len(dataset) for _, values in columns):
         return None
+    return columns
+
+
+def needed_files_of(dataset: Any, table: Table, opens: str, without: str) -> Columns:
+    """Return `files_of` a dataset, or say that it does more than open the files that `opens` names.
+
+    Raises
+    ------
+    InputError
+        If it does; what may be left out is `without`.
+    """
+    columns = files_of(dataset, table)
+    if columns is None:
+        raise InputError(
+            f"{type(dataset).__name__} does more than open {opens}: "
+            f"give it to DatasetSource, or leave out its {without}"
+        )
     return columns
 
 
