@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from datasets.base import images
 from datasets.base.batches import Columns, read_columns
+from datasets.base.chosen import chosen_fields, modes_of
 from datasets.base.commit import SplitPaths
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
@@ -139,10 +140,10 @@ class Reader(IndexColumns, Dataset[Any]):
         self._files = FileCache(check_whole("max_open_files", max_open_files, 1), unchanged)
         self._maps = MappedFiles(self._files) if mmap else None
         self._paths: dict[tuple[str, int], tuple[Path, int]] = {}
-        self.fields = self._chosen(columns)
+        self.fields = chosen_fields(self.manifest, columns)
         if not self.fields:
             raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
-        self._mode, self._modes = mode, {f.name: self._mode_of(f, mode) for f in self.fields if f.is_image}
+        self._mode, self._modes = mode, modes_of(self.manifest, self.fields, mode)
         self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
 
     def _check_format(self, manifest: Manifest) -> None:
@@ -153,20 +154,6 @@ class Reader(IndexColumns, Dataset[Any]):
                 f"{self.dataset_path}: split {self.split!r} is {manifest.format}, {type(self).__name__} reads {name}; "
                 f"use {reader} (from {module} import {reader}) or open_reader(path)"
             )
-
-    def _chosen(self, columns: Sequence[str] | None) -> tuple[Field, ...]:
-        known = {f.name: f for f in self.manifest.fields}
-        if isinstance(columns, str):
-            raise ConfigError(f"columns={columns!r} must be a list of names: columns=[{columns!r}]")
-        for name in columns or ():
-            check_choice("columns", name, tuple(known))
-        return tuple(known[name] for name in (known if columns is None else columns))
-
-    def _mode_of(self, field: Field, mode: str | None) -> str | None:
-        """Return the mode to convert to; None: as stored."""
-        if mode is not None or field.is_fixed or field.kind == "mask":
-            return mode
-        return None if len(self.manifest.modes.get(field.name, {})) <= 1 else "RGB"
 
     @staticmethod
     @abstractmethod
@@ -246,8 +233,8 @@ class Reader(IndexColumns, Dataset[Any]):
         """
         reader = object.__new__(type(self))
         reader.__dict__.update(self.__dict__)
-        reader.fields = self._chosen(columns)
-        reader._modes = {f.name: self._mode_of(f, self._mode) for f in reader.fields if f.is_image}
+        reader.fields = chosen_fields(self.manifest, columns)
+        reader._modes = modes_of(self.manifest, reader.fields, self._mode)
         stored = reader.read_columns(indices)
         return {f.name: list(reader._restored(f, stored[f.name])) for f in reader.fields}
 
