@@ -42,7 +42,8 @@ class Converter(ABC):
     batch_size : int
         Samples that a worker packs at a time (at most); bounds memory, changes no byte.
     num_workers : int
-        Threads where the input is files of images, else processes; 0: none. Changes no byte.
+        Workers; 0: none. Threads where the input is files of images, or processes of which each
+        writes whole shards if there are many; else processes that read. Changes no byte.
     split : str
         Name of the split: ``train``, ``validation``, ``test``, ...
     fields : sequence of Field, optional

@@ -28,7 +28,7 @@ from datasets.base.threads import in_threads
 from datasets.base.values import ByteColumn, Column
 from datasets.sources.source import Source
 
-__all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches", "worker_errors"]
+__all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches", "worker_died", "worker_errors"]
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Column]]
 
@@ -221,7 +221,7 @@ def load_batches(
     """
     samples, pack = _Samples(source), _CollateSamples(collate)
     num_workers = min(num_workers, len(batches))
-    if threads and num_workers:
+    if threads:
         yield from in_threads(lambda numbers: pack([samples[i] for i in numbers]), batches, num_workers)
         return
     try:
@@ -232,7 +232,7 @@ def load_batches(
             loaded = iter(loader)
         yield from loaded
     except (ConnectionError, EOFError) as error:  # its pipe is sometimes noticed first
-        raise _worker_died(error) from error
+        raise worker_died(error) from error
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         if "pickle" not in str(error).lower():
             raise
@@ -253,10 +253,11 @@ def worker_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise _worker_died(error) from error
+        raise worker_died(error) from error
 
 
-def _worker_died(error: Exception) -> InputError:
+def worker_died(error: Exception) -> InputError:
+    """Return the error that says how to go on."""
     return InputError(
         f"a worker process died ({error}); when memory ran out use a smaller batch_size or fewer "
         "num_workers, then run the same conversion again: it goes on from the last finished shard"

@@ -51,7 +51,7 @@ class Progress:
     def __init__(self, total: int, show: bool | None = None) -> None:
         hidden = sys.stderr is None or (None if show is None else not show)
         self._bar = tqdm(total=total, unit=" images", unit_scale=False, disable=hidden, file=_StandardError())
-        self._bytes, self._start = 0, time.monotonic()
+        self._bytes, self._skipped, self._start = 0, 0, time.monotonic()
 
     def add(self, images: int, nbytes: int = 0) -> None:
         """Count what was done since the last call."""
@@ -60,6 +60,11 @@ class Progress:
         if self._bytes and seconds > 0 and not self._bar.disable:
             self._bar.set_postfix_str(f"{readable_bytes(self._bytes / seconds)}/s", refresh=False)
         self._bar.update(images)
+
+    def skip(self) -> int:
+        """Count a sample that is left out; return how many those are."""
+        self._skipped += 1
+        return self._skipped
 
     def __enter__(self) -> Self:
         return self

@@ -7,21 +7,24 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["in_threads"]
+__all__ = ["in_threads", "use_one_core"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Generator[Result]:
-    """Yield ``function(item)`` for every item, in order, worked out by `count` threads.
+    """Yield ``function(item)`` for every item, in order, worked out by `count` threads; with 0 by the caller's.
 
     Each thread computes on one core. At most two items more than there are threads are worked
     out ahead, so memory stays bounded.
     """
+    if not count:
+        yield from map(function, items)
+        return
     before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(count, "convert", _use_one_core)
+    pool = ThreadPoolExecutor(count, "convert", use_one_core)
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -34,6 +37,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], count:
         torch.set_num_threads(before)  # the threads' own setting is partly everybody's
 
 
-def _use_one_core() -> None:
+def use_one_core() -> None:
+    """Have torch compute on one core in this thread; in the first thread of a process, in all of it."""
     torch.get_num_threads()  # the first call sets a thread up, and would undo the next line
     torch.set_num_threads(1)

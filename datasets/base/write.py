@@ -2,10 +2,10 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from datasets.base.index import Ranges, build_records, index_dtype
 from datasets.base.manifest import Shard
 from datasets.base.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
 from datasets.base.plan import Plan
+from datasets.base.processes import Counts, in_processes, process_count
 from datasets.base.progress import Progress
 from datasets.base.restore import decompress
 from datasets.base.storage import mapped
@@ -48,11 +49,16 @@ class ShardWriter:
     threads: bool
     max_skipped: int | None
     progress: bool | None
-    skipped: list[int] = field(default_factory=list)  # numbers of the samples this process left out
 
     def folder(self, shard: int) -> Path:
         """Return the hidden folder in which a shard is written."""
         return self.paths.work_folder(self.plan.shard_name(shard))
+
+    def batches(self, shards: Sequence[int]) -> ShardBatches:
+        """Return the batches of some shards."""
+        # Small batches that stay in this process stay in its cache, and their memory is used again at once.
+        batch_size = min(self.batch_size, 16) if self.threads else self.batch_size
+        return ShardBatches(shards, self.plan.num_samples, self.plan.per_shard, batch_size)
 
 
 @dataclass(slots=True)
@@ -89,23 +95,37 @@ class _ShardLog:
 
 
 def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
-    """Write those shards of rank `rank` that are not there yet.
+    """Write those shards of rank `rank` that are not there yet."""
+    plan = writer.plan
+    dtype = index_dtype(plan.fields)
+    todo = [k for k in range(rank, plan.num_shards, world) if not _is_done(writer.paths, plan, k, dtype)]
+    total = sum(len(writer.batches([k]).samples(k)) for k in todo)
+    with Progress(total, writer.progress) as bar:
+        count = process_count(writer.num_workers, len(todo), total) if writer.threads else 1
+        if count == 1:
+            _write_each(writer, bar, todo)
+            return
+        each = writer.num_workers // count
+        try:
+            # A process of one worker reads by itself.
+            in_processes(partial(_write_each, replace(writer, num_workers=each if each > 1 else 0)), todo, count, bar)
+        except BaseException:
+            for shard in todo:  # of a process that died
+                shutil.rmtree(writer.folder(shard), ignore_errors=True)
+            raise
+
+
+def _write_each(writer: ShardWriter, bar: Progress | Counts, todo: Sequence[int]) -> None:
+    """Write shards in this process.
 
     The last steps of a shard (hash, fsync, rename, index) run in two threads
     while the next one is written.
     """
-    plan, paths = writer.plan, writer.paths
-    mine = range(rank, plan.num_shards, world)
-    dtype = index_dtype(plan.fields)
-    todo = [k for k in mine if not _is_done(paths, plan, k, dtype)]
-    # Small batches that stay in this process stay in its cache, and their memory is used again at once.
-    batch_size = min(writer.batch_size, 16) if writer.threads else writer.batch_size
-    batches = ShardBatches(todo, plan.num_samples, plan.per_shard, batch_size)
+    batches = writer.batches(todo)
     loaded = load_batches(writer.source, batches, writer.collate, writer.num_workers, writer.threads)
-    bar = Progress(sum(len(batches.samples(k)) for k in todo), writer.progress)
     pending: Future[None] | None = None
     # Closed, and not left to chance: a worker that died is told as long as its loader is alive.
-    with bar, closing(loaded), ThreadPoolExecutor(2) as pool:
+    with closing(loaded), ThreadPoolExecutor(2) as pool:
         for shard in todo:
             try:
                 commit = _write_shard(writer, shard, batches, loaded, bar)
@@ -129,7 +149,7 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
 
 
 def _write_shard(
-    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress
+    writer: ShardWriter, shard: int, batches: ShardBatches, loaded: Iterator[Loaded], bar: Progress | Counts
 ) -> Callable[[Future[None]], None]:
     """Write one shard in a hidden folder; return what makes it final, once its files are on their way to the disk."""
     plan, folder = writer.plan, writer.folder(shard)
@@ -157,13 +177,13 @@ def _commit_shard(writer: ShardWriter, shard: int, path: Path, log: _ShardLog, s
 
 
 def _batches(
-    writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Progress
+    writer: ShardWriter, log: _ShardLog, loaded: Iterator[Loaded], count: int, bar: Progress | Counts
 ) -> Iterator[Batch]:
     """Yield the batches of one shard, noting what they hold."""
     for _ in range(count):
         item = next(loaded)
         for failure in item.failures:
-            _skip(writer, log, failure)
+            _skip(writer, log, failure, bar)
         log.warnings.update(item.warnings)
         batch = item.batch()
         check_columns(log.fields, batch.columns, len(batch))
@@ -177,14 +197,14 @@ def _nbytes(batch: Batch) -> int:
     return sum(column.nbytes for column in batch.columns.values())
 
 
-def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure) -> None:
+def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure, bar: Progress | Counts) -> None:
     name = writer.source.name(failure.index)
     options = writer.plan.values["options"]
     if options["on_error"] != "skip":
         raise failure.error(name) from failure.cause
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
-    writer.skipped.append(failure.index)
-    if writer.max_skipped is not None and len(writer.skipped) > writer.max_skipped:
+    skipped = bar.skip()
+    if writer.max_skipped is not None and skipped > writer.max_skipped:
         raise InputError(
             f"{name}: {failure.reason}; more than max_skipped={writer.max_skipped} samples were skipped by this rank"
         )
