@@ -286,6 +286,23 @@ def test_damage_above_the_end_of_the_crop_is_an_error():
         decode_rows(bytes(data), header, 150, empty)
 
 
+@pytest.mark.parametrize("marker", [0xC4, 0xDB])
+@pytest.mark.parametrize("damage", [0xD0, 0xD7, 0x01, 0x00])
+def test_a_header_with_a_damaged_marker_gives_no_pixels_of_another_image(marker, damage):
+    data = bytearray(jpeg(photo(100, 70)))
+    data[data.index(bytes([0xFF, marker])) + 1] = damage
+    data = bytes(data)
+    assert crop_header(data) is None  # `decode` knows what such a file is
+
+
+def test_sampling_factors_of_zero_are_an_error_of_ours():
+    data = bytearray(jpeg(photo(100, 70)))
+    at = crop_header(bytes(data)).at
+    data[at + 7 : at + 15 : 3] = bytes(3)
+    with pytest.raises(InputError):
+        rows_of(bytes(data), 20)
+
+
 def test_other_files_have_no_crop_header():
     png = io.BytesIO()
     Image.fromarray(photo(4, 4)).save(png, "PNG")

@@ -151,6 +151,8 @@ def _jpeg_header(data: Buffer) -> JpegHeader | None:
             if marker == 0xFF:  # a fill byte
                 at += 1
                 continue
+            if marker < 2 or 0xD0 <= marker <= 0xD9:
+                return None  # these have no length; behind one a decoder looks for the next marker
             length = data[at + 2] << 8 | data[at + 3]
             if marker == 0xDA:
                 scan = data[at + 4]

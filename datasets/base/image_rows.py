@@ -128,6 +128,8 @@ def _rows_to_decode(data: Buffer, header: JpegHeader, stop: int) -> int:
         return header.height
     sampling = data[header.at + 7 : header.at + 6 + 3 * header.components : 3]
     block = 8 * max(byte & 15 for byte in sampling)
+    if not block:
+        return header.height  # damage, of which the decoder tells
     return min(header.height, (-(-stop // block) + 1) * block)
 
 
