@@ -19,6 +19,7 @@ from datasets.base.errors import DistributedError, IncompleteDatasetError, Locke
 from datasets.base.formats import open_reader
 from datasets.base.lock import split_lock
 from datasets.base.plan import listing_path
+from datasets.base.publish import finalize
 from datasets.parquet.parquet_converter import ParquetConverter
 from datasets.sources.folder import FolderSource
 from tests.conformance.tools import encoded, hashes, picture
@@ -268,6 +269,21 @@ def test_a_split_is_replaced_once_all_ranks_have_come(photos: Path, wanted: Any,
     assert len(open_reader(tmp_path).manifest.shards) == 4  # still the old one
     assert ParquetConverter(photos, tmp_path, rank=3, **options).convert() is not None
     assert hashes(tmp_path) == wanted(24)
+
+
+def test_finalize_replaces_a_split_as_the_message_of_a_missing_rank_says(
+    photos: Path, wanted: Any, tmp_path: Path
+) -> None:
+    ParquetConverter(photos, tmp_path, 12, num_workers=0).convert()
+    options: dict[str, Any] = {"num_workers": 0, "num_replicas": 3, "overwrite": True, "wait": False}
+    ParquetConverter(photos, tmp_path, 24, rank=0, **options).convert()
+    with pytest.raises(IncompleteDatasetError, match="lacks 1 shards: 1;"):
+        finalize(tmp_path)
+    assert len(open_reader(tmp_path).manifest.shards) == 4  # still the old one
+    ParquetConverter(photos, tmp_path, 24, rank=1, **options).convert()
+    assert len(finalize(tmp_path).shards) == 2
+    assert hashes(tmp_path) == wanted(24)
+    assert len(finalize(tmp_path).shards) == 2
 
 
 def test_only_rank_0_lists_the_input(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,8 +217,6 @@ def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
     """
     paths = SplitPaths(Path(dataset_path).absolute(), split)
     finish_swap(paths)
-    if paths.manifest.exists():
-        return load_manifest(paths)
     staging = paths.staging
     target = staging if staging.root.exists() else paths
     plan = Plan.read(target.plan)
