@@ -391,3 +391,21 @@ def test_a_stopped_export_says_that_nothing_was_written(
     monkeypatch.setattr("datasets.cli.export.export", stopped)
     assert main(["export", str(work / "parquet"), str(tmp_path / "out"), "--to", "folder"]) == 143
     assert capsys.readouterr().err == "shardwright: stopped by SIGTERM; nothing was written\n"
+
+
+@pytest.mark.parametrize(
+    ("to", "further", "message"),
+    [
+        ("npz", {"x": 1}, "'x_train', in which images are x"),
+        ("npz", {"y": 1.5}, "'y_train', in which images are x"),
+        ("folder", {"file_name": "mine.png"}, "'file_name' in metadata.jsonl"),
+        ("folder", {"dots": np.zeros(2), "dots_path": "mine"}, "'dots_path' in metadata.jsonl"),
+    ],
+)
+def test_fields_of_one_name_are_refused(to: str, further: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A zip file takes two members of one name and gives the last one, a JSON object the last value."""
+    data = [{"image": picture(n, size=(4, 4)), "label": n, **further} for n in range(2)]
+    with pytest.raises(ConfigError, match=f"two fields would be .*{message}.*columns="):
+        export(data, tmp_path / "out", to)
+    assert not list(tmp_path.iterdir())
+    export(data, tmp_path / "out", to, columns=["image", "label"])

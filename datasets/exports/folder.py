@@ -37,6 +37,8 @@ def export_folder(samples: Samples, output: Path) -> None:
     ------
     InputError
         If the samples have no image.
+    ConfigError
+        If two fields would have one name in ``metadata.jsonl``.
     """
     image, label = samples.image, samples.label
     if image is None:
@@ -46,6 +48,8 @@ def export_folder(samples: Samples, output: Path) -> None:
     tops = {f.name: output / (f.name if f.is_image else image.name) if several else output for f in fields}
     output.mkdir()
     needed = _needs_lines(samples, image, label)
+    if needed:
+        _check_keys([_key(f, f == image) for f in fields])
     path = output / "metadata.jsonl"
     with path.open("w", encoding="utf-8", newline="\n") if needed else nullcontext() as lines:
         for index, sample in enumerate(samples):
@@ -73,20 +77,36 @@ def _folder_name(label: Field, number: int) -> str:
     return name
 
 
+def _key(field: Field, is_first: bool) -> str:
+    """Return what a field is called in ``metadata.jsonl``."""
+    if field.is_image:
+        return "file_name" if is_first else f"{field.name}_file_name"
+    return f"{field.name}_path" if field.kind in ("array", "bytes") else field.name
+
+
+def _check_keys(keys: list[str]) -> None:
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(
+            f"two fields would be {twice[0]!r} in metadata.jsonl, where file_name is that of the image: leave one of "
+            "them out with columns=, or rename it"
+        )
+
+
 def _stored(field: Field, is_first: bool, value: Any, stem: Path, output: Path) -> tuple[str, Any]:
     """Write a value to a file of its own, if it needs one; return what ``metadata.jsonl`` says of it."""
-    name = field.name
+    key = _key(field, is_first)
     if field.is_image:
         data, info = image_file(field, value)
-        key, suffix = "file_name" if is_first else f"{name}_file_name", info.extension
+        suffix = info.extension
     elif field.kind == "array":
-        data, key, suffix = _npy(value), f"{name}_path", f"{name}.npy"
+        data, suffix = _npy(value), f"{field.name}.npy"
     elif field.kind == "bytes":
-        data, key, suffix = value, f"{name}_path", f"{name}.bin"
+        data, suffix = value, f"{field.name}.bin"
     elif isinstance(value, float) and not math.isfinite(value):
-        return name, None  # JSON has no such number
+        return key, None  # JSON has no such number
     else:
-        return name, value
+        return key, value
     path = stem.with_name(f"{stem.name}.{suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
