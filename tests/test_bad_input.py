@@ -16,9 +16,20 @@ from PIL import ImageFile
 from datasets.base import pipeline
 from datasets.base.errors import IncompleteDatasetError, InputError, LimitError
 from datasets.base.images import to_pil
+from datasets.base.verify import verify
 from datasets.sources.folder import FolderSource
 from datasets.tar.tar_converter import TarConverter
-from tests.conformance.tools import KINDS, Store, encoded, files_of, hashes, make_folder, numbered, picture
+from tests.conformance.tools import (
+    KINDS,
+    Store,
+    encoded,
+    files_of,
+    hashes,
+    make_folder,
+    numbered,
+    picture,
+    same_as_numbered,
+)
 
 JPEG = encoded(picture(1, size=(40, 40)), "JPEG", quality=90)
 PNG = encoded(picture(2, size=(40, 40)))
@@ -224,6 +235,13 @@ def test_what_can_never_be_read_is_told_at_construction(store: Store, tmp_path: 
     with pytest.raises(InputError, match=r"dog/(pipe|link)\.jpg"):
         store.converter(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_of_any_bytes_is_written_and_checked(store: Store, tmp_path: Path):
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff out\n"))
+    reader = store.open(store.convert(numbered(3), out))
+    assert same_as_numbered(list(reader), range(3))
+    verify(out)
 
 
 def test_names_of_any_bytes_go_through(store: Store, tmp_path: Path):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datasets.base.adopt import Found
 from datasets.base.errors import CorruptShardError, InputError
 from datasets.base.storage import mapped
 from datasets.parquet.pages import check_pages, chunk_ranges
+from datasets.parquet.parquet_reader import opened
 from datasets.pyarrow_ipc.arrow_features import NOT_ALL, ArrowColumn, ElsewhereError, columns_of, find_columns
 
 __all__ = ["adopt_parquet"]
@@ -35,7 +35,7 @@ def adopt_parquet(path: Path) -> Found:
     InputError
         If it is damaged, or its images are compressed or encoded.
     """
-    with mapped(path) as data, pq.ParquetFile(path) as file:
+    with mapped(path) as data, opened(path) as file:
 
         def values_of(column: ArrowColumn) -> Any:
             return _numbers(data, file, column) if column.field.is_scalar else _locate(path, data, file, column)

@@ -1,6 +1,8 @@
 """Read splits of Parquet files."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from datasets.base.reader import Reader
 from datasets.base.storage import mapped
 from datasets.parquet.pages import check_plain, chunk_ranges
 
-__all__ = ["ParquetReader"]
+__all__ = ["ParquetReader", "opened"]
 
 
 class ParquetReader(Reader):
@@ -29,10 +31,8 @@ class ParquetReader(Reader):
 
     @staticmethod
     def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
-        import pyarrow.parquet as pq  # only verify reads scalars
-
         names = [f.name for f in fields if f.is_scalar]
-        with mapped(path) as data, pq.ParquetFile(path) as file:
+        with mapped(path) as data, opened(path) as file:
             for group in range(file.num_row_groups):
                 for name in names:  # a dictionary of one value could stand for any number of rows
                     check_plain(data, _chunk(path, file, group, name)[0], width=8)
@@ -41,15 +41,23 @@ class ParquetReader(Reader):
 
     @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
-        import pyarrow.parquet as pq  # only a converter locates
-
         stored = [f for f in fields if not f.is_scalar]
         found: dict[str, list[np.ndarray]] = {f.name: [] for f in stored}
-        with mapped(path) as data, pq.ParquetFile(path) as file:
+        with mapped(path) as data, opened(path) as file:
             for group in range(file.num_row_groups):
                 for f in stored:
                     found[f.name].append(_locate_chunk(path, data, file, group, f))
         return {name: Ranges.joined(path, parts) for name, parts in found.items()}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a file as pyarrow.parquet.ParquetFile, which takes no path that is not UTF-8."""
+    import pyarrow as pa  # only converting, indexing and verifying need it
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(os.fsencode(path)) as raw, pq.ParquetFile(raw) as file:
+        yield file
 
 
 def _locate_chunk(path: Path, data: memoryview, file: Any, group: int, field: Field) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Samples in Arrow files and streams that other programs wrote, such as Hugging Face's ``save_to_disk``."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def adopt_ipc(path: Path) -> Found:
     LimitError
         If it is compressed, and much larger than it seems.
     """
-    with pa.memory_map(str(path)) as file:
+    with pa.memory_map(os.fsencode(path)) as file:
         whole = file.read_buffer()
         file.seek(0)
         with _opened(file) as (schema, batches):

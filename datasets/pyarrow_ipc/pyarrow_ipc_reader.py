@@ -1,5 +1,6 @@
 """Read splits of Arrow IPC files."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class IpcReader(Reader):
 
         from datasets.pyarrow_ipc.arrow_inflate import check_inflated
 
-        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with pa.memory_map(os.fsencode(path)) as file, pa.ipc.open_file(file) as reader:
             file.seek(0)
             check_inflated(path, file.read_buffer())
             table = reader.read_all()
@@ -43,7 +44,7 @@ class IpcReader(Reader):
 
         stored = [f.name for f in fields if not f.is_scalar]
         found: dict[str, list[np.ndarray]] = {name: [] for name in stored}
-        with pa.memory_map(str(path)) as file:
+        with pa.memory_map(os.fsencode(path)) as file:
             start = file.read_buffer().address
             file.seek(0)
             with pa.ipc.open_file(file) as reader:
