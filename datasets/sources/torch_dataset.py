@@ -5,6 +5,7 @@ that the files' own bytes are stored (`FolderLikeSource`). Of every other
 dataset the samples are stored as it returns them (`DatasetSource`).
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from datasets.sources.source import Source
 from datasets.sources.torchvision_files import LABELLED, class_names, files_of, needed_files_of, unwrapped
 
 __all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values"]
+
+_TRIES = 1000  # samples that are read to find a good one
 
 
 def _is_picture(value: Any) -> bool:
@@ -70,7 +73,7 @@ def name_values(sample: Any) -> dict[str, Any]:
 class DatasetSource(Source):
     """Any dataset with ``__len__`` and ``__getitem__``; `name_values` names its values.
 
-    The first sample is read once to learn whether samples are dicts and labels
+    The first good sample is read once to learn whether samples are dicts and labels
     are class numbers. What the dataset raises is left to the caller.
 
     Parameters
@@ -93,14 +96,14 @@ class DatasetSource(Source):
             self.fields = {"label": Field(name="label", kind="class_label", names=names)}
 
     def _look_at_first(self) -> tuple[Literal["tuple", "dict"], Any]:
-        """Return the type of the first sample and its label, if it has one."""
-        try:
-            first = self._dataset[0] if self._length else (None,)
-            kind: Literal["tuple", "dict"] = "dict" if isinstance(first, Mapping) else "tuple"
-            return kind, name_values(first).get("label")
-        # Bad samples are found, and told of, when they are converted.
-        except (Exception, SystemExit):  # noqa: BLE001
-            return "tuple", None
+        """Return the type of the first good sample and its label, if it has one."""
+        for index in range(min(self._length, _TRIES)):
+            # Bad samples are found, and told of or skipped, when they are converted.
+            with contextlib.suppress(Exception, SystemExit):
+                first = self._dataset[index]
+                kind: Literal["tuple", "dict"] = "dict" if isinstance(first, Mapping) else "tuple"
+                return kind, name_values(first).get("label")
+        return "tuple", None
 
     def __len__(self) -> int:
         return self._length

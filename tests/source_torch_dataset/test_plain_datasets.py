@@ -41,6 +41,12 @@ def test_a_first_sample_without_names_is_left_to_the_caller():
         source[0]
 
 
+def test_the_first_good_sample_says_what_samples_are():
+    source = open_source(Items([ValueError("bad"), (), {"image": PICTURE, "label": 1}], classes=["cat", "dog"]))
+    assert source.sample_type == "dict"
+    assert source.fields["label"].names == ("cat", "dog")
+
+
 def test_an_interrupt_is_not_swallowed():
     with pytest.raises(KeyboardInterrupt):
         open_source(Items([KeyboardInterrupt()]))
