@@ -431,3 +431,15 @@ def test_hdf5_keeps_16_bit_masks_as_they_are(tmp_path):
     with h5py.File(next((tmp_path / "data").iterdir())) as file:
         assert np.array_equal(file["mask"][0], np.asarray(deep_mask(0)))
     assert np.array_equal(open_reader(tmp_path, output="numpy")[0][1], np.asarray(deep_mask(0)))
+
+
+def test_gzip_takes_values_without_a_byte_and_shards_without_a_sample(tmp_path):
+    data = [(picture(n, size=(4, 4)), n, np.zeros((0, 4), np.float32)) for n in range(4)]
+    convert(data, tmp_path / "empty", "hdf5", compression="gzip")
+    assert open_reader(tmp_path / "empty", output="numpy")[3][2].shape == (0, 4)
+
+    data[:2] = [(None, 0)] * 2
+    convert(data, tmp_path / "skipped", "hdf5", compression="gzip", on_error="skip", images_per_file=2)
+    reader = open_reader(tmp_path / "skipped", output="numpy")
+    assert [shard.num_samples for shard in reader.manifest.shards] == [0, 2]
+    assert [sample[1] for sample in reader] == [2, 3]

@@ -57,7 +57,8 @@ class HDF5Converter(ConverterFixedSize):
 
     def _stored_field(self, field: Field, value: Any) -> Field:
         stored = super()._stored_field(field, value)
-        return stored if stored.is_scalar else replace(stored, compression=self.compression)
+        # Values without a byte have nothing to compress, and no chunk.
+        return stored if stored.is_scalar or not stored.nbytes else replace(stored, compression=self.compression)
 
     @contextmanager
     def _init_arrays(self, path: Path, num_samples: int, fields: tuple[Field, ...]) -> Iterator[dict[str, Any]]:
@@ -68,7 +69,7 @@ class HDF5Converter(ConverterFixedSize):
     def _create(self, file: h5py.File, num_samples: int, field: Field) -> h5py.Dataset:
         shape = (num_samples, *(field.shape or ()))
         how: dict[str, Any] = {}
-        if field.compression:
+        if field.compression and num_samples:  # all of them may have been skipped
             how = {"chunks": (1, *shape[1:]), "compression": "gzip", "compression_opts": self.compression_level}
         dataset = file.create_dataset(field.name, shape, field.dtype, track_times=False, fill_time="never", **how)
         for start in range(0, len(field.names or ()), NAMES_PER_ATTRIBUTE):
