@@ -443,3 +443,10 @@ def test_gzip_takes_values_without_a_byte_and_shards_without_a_sample(tmp_path):
     reader = open_reader(tmp_path / "skipped", output="numpy")
     assert [shard.num_samples for shard in reader.manifest.shards] == [0, 2]
     assert [sample[1] for sample in reader] == [2, 3]
+
+
+def test_a_tensor_that_wants_gradients_is_stored_as_its_numbers(tmp_path):
+    data = [(picture(n, size=(4, 4)), torch.full((3,), float(n), requires_grad=True)) for n in range(2)]
+    for name in ("memmap", "parquet"):
+        reader = open_reader(convert(data, tmp_path / name, name), output="numpy")
+        assert reader[1][1].tolist() == [1.0, 1.0, 1.0]

@@ -250,7 +250,7 @@ def infer_field(name: str, value: Any) -> Field:
     if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
         if (name == "image" or image_kind == "mask") and _is_image_array(value):
             return Field(name, image_kind)
-        dtype = np.asarray(value[:0]).dtype
+        dtype = _ndarray(value[:0]).dtype
         if dtype.hasobject or dtype.kind in "VSUMm":
             raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
         if name == "boxes" and value.ndim == 2 and value.shape[1] == 4:
