@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.base.errors import LimitError
 from datasets.base.fork_lock import ForkLock
 from datasets.base.storage import FileCache
 
@@ -41,11 +42,20 @@ class MappedFiles:
             If it has another size.
         StorageError
             If it cannot be opened.
+        LimitError
+            If the process has no room for it.
         """
         data = self._maps.get(path)
         if data is None:
             with self._lock, self._files.open(path, size) as fd:
                 # A private map: torch wants memory that may be written, and no write would reach the file.
-                data = np.frombuffer(mmap.mmap(fd, size, access=mmap.ACCESS_COPY), np.uint8)
+                data = np.frombuffer(_mapped(fd, size, path), np.uint8)
                 self._maps[path] = data
         return data
+
+
+def _mapped(fd: int, size: int, path: Path) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        raise LimitError(f"{path}: {size} bytes cannot be mapped ({error.strerror}); leave mmap=True out") from error

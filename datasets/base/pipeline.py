@@ -112,7 +112,6 @@ class _CollateSamples:
         failures = [value for _, value in items if isinstance(value, Failure)]
         good = [item for item in items if not isinstance(item[1], Failure)]
         columns, good, bad = self._pack(good)
-        # Tensors travel through shared memory, everything else through a pipe.
         sent = columns if get_worker_info() is None else {k: _packed(c) for k, c in columns.items()}
         warnings = Counter(_warnings([sample for _, sample in good], columns))
         return Loaded([index for index, _ in good], sent, sorted(failures + bad, key=lambda f: f.index), warnings)
@@ -153,10 +152,17 @@ def _warnings(samples: list[dict[str, Any]], columns: Mapping[str, Column]) -> I
 
 
 def _packed(column: Column) -> Any:
-    if not isinstance(column, ByteColumn):
-        return torch.from_numpy(np.ascontiguousarray(column))
-    data, offsets = column.joined()
-    return torch.from_numpy(data), torch.from_numpy(offsets), column.tags
+    """Return what a worker sends of a column: tensors go through shared memory, everything else through a pipe.
+
+    PyTorch would share them in a thread of its own, where an error is lost and the other side waits for ever.
+    """
+    try:
+        if not isinstance(column, ByteColumn):
+            return torch.from_numpy(np.ascontiguousarray(column)).share_memory_()
+        data, offsets = column.joined()
+        return torch.from_numpy(data).share_memory_(), torch.from_numpy(offsets).share_memory_(), column.tags
+    except (OSError, RuntimeError):  # shared memory is full, as it soon is in a container: the pipe takes all
+        return column
 
 
 def _unpacked(sent: Any) -> Column:

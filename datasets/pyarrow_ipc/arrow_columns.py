@@ -109,10 +109,10 @@ def _array(field: Field, column: Column, indices: Any, space: Space) -> pa.Array
 
 
 def _bytes(kind: pa.DataType, column: ByteColumn, name: str, space: Space) -> pa.Array:
+    if column.nbytes >= 2**31:
+        raise LimitError(f"a value of {column.nbytes} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
     data, offsets = column.joined(space.get(name))
     space[name] = data if data.base is None else data.base
-    if len(data) >= 2**31:
-        raise LimitError(f"a value of {len(data)} bytes does not fit Arrow's {kind} type (2 GiB); use tar")
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
     return pa.Array.from_buffers(kind, len(column), buffers)
 

@@ -80,9 +80,7 @@ def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     if kind == "npz":
         return _open_npz(file, _chosen(file, member, _names(file, kind)))
     if kind == "h5":
-        from datasets.sources.array_hdf5 import open_hdf5  # h5py only for who needs it
-
-        return open_hdf5(file, _chosen(file, member, _names(file, kind)))
+        return _hdf5().open_hdf5(file, _chosen(file, member, _names(file, kind)))
     if member is not None:
         raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
     return _open_npy(file, file.size, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
@@ -94,11 +92,18 @@ def member_names(path: str | os.PathLike[str]) -> list[str]:
     return _names(file, _kind(file))
 
 
+def _hdf5() -> Any:
+    """Import and return what reads HDF5 files; nobody else needs h5py."""
+    try:
+        from datasets.sources import array_hdf5
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"HDF5 files are read with {error.name}: pip install {error.name}") from error
+    return array_hdf5
+
+
 def _names(file: FileBytes, kind: str | None) -> list[str]:
     if kind == "h5":
-        from datasets.sources.array_hdf5 import hdf5_names
-
-        return hdf5_names(file)
+        return list(_hdf5().hdf5_names(file))
     return sorted(_zip_members(file)) if kind == "npz" else []
 
 
