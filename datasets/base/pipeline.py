@@ -158,11 +158,17 @@ def _packed(column: Column) -> Any:
     """
     try:
         if not isinstance(column, ByteColumn):
-            return torch.from_numpy(np.ascontiguousarray(column)).share_memory_()
+            return _shared(np.ascontiguousarray(column))
         data, offsets = column.joined()
-        return torch.from_numpy(data).share_memory_(), torch.from_numpy(offsets).share_memory_(), column.tags
+        return _shared(data), _shared(offsets), column.tags
     except (OSError, RuntimeError):  # shared memory is full, as it soon is in a container: the pipe takes all
         return column
+
+
+def _shared(array: NDArray[Any]) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return tensor
 
 
 def _unpacked(sent: Any) -> Column:

@@ -80,7 +80,8 @@ def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     if kind == "npz":
         return _open_npz(file, _chosen(file, member, _names(file, kind)))
     if kind == "h5":
-        return _hdf5().open_hdf5(file, _chosen(file, member, _names(file, kind)))
+        rows: Rows = _hdf5().open_hdf5(file, _chosen(file, member, _names(file, kind)))
+        return rows
     if member is not None:
         raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
     return _open_npy(file, file.size, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
