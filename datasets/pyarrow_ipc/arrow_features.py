@@ -174,14 +174,14 @@ def _as_seen(column: ArrowColumn, data: memoryview, ranges: Ranges) -> Field:
 
 def _numbers(field: Field, column: Any) -> tuple[Field, NDArray[Any]]:
     """Return the field that takes the numbers of a column, and the numbers, which are no part of a mapped file."""
-    if field.kind == "class_label" and field.names:
-        column = column.fill_null(-1)  # unlabelled
-    if column.null_count:
-        raise ElsewhereError(NOT_ALL)
     try:
         column = column.cast(pa.float64() if field.kind == "float" else pa.int64())
     except pa.ArrowInvalid:  # beyond 64 bits with a sign
         raise ElsewhereError(NOT_ALL) from None
+    if field.kind == "class_label" and field.names:
+        column = column.fill_null(-1)  # unlabelled; no unsigned type holds it
+    if column.null_count:
+        raise ElsewhereError(NOT_ALL)
     values = np.array(column, field.dtype)
     low, high = values.min(initial=0), values.max(initial=0)
     if field.kind == "class_label" and (low < -1 or (field.names is not None and high >= len(field.names))):

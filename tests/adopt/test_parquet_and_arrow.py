@@ -1,5 +1,6 @@
 """Parquet and Arrow files: what is compressed, encoded, missing or forged is not read in place."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,18 @@ def test_arrow_offsets_that_are_forged_are_refused(tmp_path: Path) -> None:
     assert cuts.tobytes() in data
     path.write_bytes(data.replace(cuts.tobytes(), forged.tobytes()))
     refused(path, InputError, "damaged")
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint64(), pa.bool_()], ids=str)
+def test_class_labels_of_types_without_a_sign(kind: Any, tmp_path: Path) -> None:
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    images = pa.array([{"bytes": png, "path": None} for png in PNGS[:3]], IMAGE)
+    labels = pa.array([1, 0, None]).cast(kind)
+    found = pa.table({"image": images, "label": labels}).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    pq.write_table(found, tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    index_files(tmp_path / "a.parquet")
+    reader = open_reader(tmp_path)
+    assert reader.targets.tolist() == [1, 0, -1]
+    assert reader.classes == ["cat", "dog"]
