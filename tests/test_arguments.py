@@ -106,6 +106,15 @@ def test_input_and_output_in_one_another(store: Store, tmp_path: Path, place: st
     assert hashes(tmp_path) == before
 
 
+def test_an_output_inside_of_an_input_in_the_home_folder(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = make_folder(tmp_path / "photos")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~/photos", Path("~/photos")):
+        with pytest.raises(ConfigError, match="choose another output"):
+            store.converter(given, folder / "out")
+    assert not (folder / "out").exists()
+
+
 def test_an_output_that_holds_other_files(store: Store, tmp_path: Path):
     """Fault 65: they are never deleted, whatever is asked for."""
     (tmp_path / "out").mkdir()

@@ -1,5 +1,6 @@
 """Checks of arguments, so that a wrong one fails at construction with the mend."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def check_output(output: Path, input_data: Any) -> None:
         raise ConfigError(f"output_path is too long for file names inside of it: {str(output)[:80]}...")
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output_path {output} is a file; give a folder")
-    if isinstance(input_data, (str, Path)):
-        source, real = Path(input_data).resolve(), output.resolve()
+    if isinstance(input_data, (str, os.PathLike)):
+        source, real = Path(input_data).expanduser().resolve(), output.resolve()
         if source == real or source in real.parents or real in source.parents:
             raise ConfigError(f"output_path {output} and input_data {source} lie in one another; choose another output")
     if output.is_dir() and any(output.iterdir()) and not (output / "metadata").is_dir():
