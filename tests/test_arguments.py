@@ -17,6 +17,7 @@ from datasets.base.errors import (
 )
 from datasets.base.fields import Field
 from datasets.base.formats import get_format, open_reader
+from datasets.base.verify import verify
 from tests.conformance.tools import Store, hashes, make_folder, numbered, picture
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -269,6 +270,15 @@ def test_input_that_cannot_be_sent_to_workers(tmp_path: Path, method: str):
             Store("tar", tmp_path).convert(Lambdas(), num_workers=1)
     finally:
         torch.multiprocessing.set_start_method(before, force=True)
+
+
+def test_a_tilde_is_the_home_folder_for_outputs_as_for_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    get_format("tar").load_converter()(numbered(3), "~/out", num_workers=0, progress=False).convert()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert len(open_reader("~/out")) == len(open_reader("~/out", data_path="~/out/data")) == 3
+    assert verify("~/out").ok
 
 
 class Lambdas:

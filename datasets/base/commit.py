@@ -61,7 +61,7 @@ class SplitPaths:
 
     def holding(self, manifest: Manifest, data_path: str | Path | None = None) -> "SplitPaths":
         """Return these paths with the shards where `data_path`, or else the manifest, says that they are."""
-        folder = self.root / manifest.data_dir if data_path is None else Path(data_path).absolute()
+        folder = self.root / manifest.data_dir if data_path is None else Path(data_path).expanduser().absolute()
         return replace(self, data_folder=folder)
 
     @property

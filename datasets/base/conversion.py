@@ -117,7 +117,7 @@ class Converter(ABC):
         self.wait_timeout = check_seconds("wait_timeout", wait_timeout)
         self.rank, self.world = rank_and_world(dist, rank, num_replicas)
         self.given_fields = {f.name: f for f in fields}
-        output = Path(output_path).absolute()
+        output = Path(output_path).expanduser().absolute()
         check_output(output, input_data)
         self.paths = SplitPaths(output, split)
         self._input = input_data

@@ -176,5 +176,5 @@ def open_reader(dataset_path: str | Path, *, split: str = "train", **options: An
     IncompleteDatasetError
         If the split was not published.
     """
-    manifest = load_manifest(SplitPaths(Path(dataset_path), split))
+    manifest = load_manifest(SplitPaths(Path(dataset_path).expanduser(), split))
     return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)

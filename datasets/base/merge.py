@@ -62,7 +62,7 @@ def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "trai
     >>> merge([ParquetReader("a"), ParquetReader("b")], "both")  # doctest: +SKIP
     """
     readers = list(readers)
-    paths = SplitPaths(Path(output_path).absolute(), check_split(split))
+    paths = SplitPaths(Path(output_path).expanduser().absolute(), check_split(split))
     _check_alike(readers)
     with split_lock(paths, 0, 1):
         check_new(paths, "choose another split= or output_path=")

@@ -215,7 +215,7 @@ def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
     IncompleteDatasetError
         If shards are missing; the message names them.
     """
-    paths = SplitPaths(Path(dataset_path).absolute(), split)
+    paths = SplitPaths(Path(dataset_path).expanduser().absolute(), split)
     finish_swap(paths)
     staging = paths.staging
     target = staging if staging.root.exists() else paths

@@ -128,7 +128,7 @@ class Reader(IndexColumns, Dataset[Any]):
         self.transform = check_callable("transform", transform)
         self.target_transform = check_callable("target_transform", target_transform)
         self.transforms = check_callable("transforms", transforms)
-        self.dataset_path, self.split, self.check = Path(dataset_path).absolute(), split, check
+        self.dataset_path, self.split, self.check = Path(dataset_path).expanduser().absolute(), split, check
         paths = SplitPaths(self.dataset_path, split)
         unchanged = Unchanged(paths)
         self.manifest = unchanged.manifest

@@ -98,7 +98,7 @@ def verify(
     >>> verify("out").ok  # doctest: +SKIP
     True
     """
-    root = Path(dataset_path).absolute()
+    root = Path(dataset_path).expanduser().absolute()
     names = [split] if split is not None else split_names(root) or ["train"]
     if not SplitPaths(root, names[0]).manifest.exists():
         load_manifest(SplitPaths(root, names[0]))  # says what there is instead
