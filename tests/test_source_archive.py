@@ -197,6 +197,22 @@ def test_a_compressed_tar_and_a_broken_one_say_what_to_do(folder: Path, tmp_path
         [source[i] for i in range(len(source))]
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_image_of_a_zip_with_another_checksum_is_refused(folder: Path, tmp_path: Path, method: int) -> None:
+    archive = some_zip(folder, tmp_path, method)
+    good = ArchiveSource(archive)
+    with zipfile.ZipFile(archive) as file:
+        entry = next(e for e in file.infolist() if e.filename.endswith(good.name(2).rpartition("/")[2]))
+    data = bytearray(archive.read_bytes())
+    at = data.index(entry.CRC.to_bytes(4, "little"), data.index(b"PK\x01\x02"))  # in the directory at the end
+    data[at] ^= 1
+    archive.write_bytes(data)
+    source = ArchiveSource(archive)
+    assert source[1]["image"].data == good[1]["image"].data
+    with pytest.raises(InputError, match=r"CRC-32 differs"):
+        source[2]
+
+
 def numbered_tar(path: Path, count: int) -> Path:
     with tarfile.open(path, "w") as archive:
         for number in range(count):

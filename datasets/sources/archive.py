@@ -61,7 +61,7 @@ class ArchiveSource(FileSource):
         rows, labels, class_names = table.in_order()
         if not len(rows):
             raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
-        self._offsets, self._stored, sizes, deflated = table.columns(rows)
+        self._offsets, self._stored, sizes, deflated, self._crcs = table.columns(rows)
         self._deflated = deflated.astype(bool)
         super().__init__(
             PackedNames(map(table.path, rows.tolist())),
@@ -92,6 +92,8 @@ class ArchiveSource(FileSource):
             raise InputError(
                 f"{self._archive}: {self.name(index)} inflates to other than its {size} bytes; mend the zip"
             )
+        if self._crcs[index] >= 0 and zlib.crc32(data) != self._crcs[index]:
+            raise InputError(f"{self._archive}: {self.name(index)} is damaged, its CRC-32 differs; mend the zip")
         return data
 
     def state(self) -> str:
@@ -167,7 +169,7 @@ def _read_zip(path: Path, table: ArchiveTable) -> None:
                         f"{path}: {printable(name)} is encrypted or compressed by method {entry.compress_type}; "
                         "make the zip with stored or deflated members"
                     )
-                table.add(name, _data_offset(file, entry), entry.compress_size, entry.file_size, deflated)
+                table.add(name, _data_offset(file, entry), entry.compress_size, entry.file_size, deflated, entry.CRC)
 
 
 def _data_offset(file: IO[bytes], entry: zipfile.ZipInfo) -> int:

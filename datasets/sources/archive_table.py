@@ -34,15 +34,15 @@ class ArchiveTable:
     def __init__(self, path: Path, classes: Mapping[str, str] | None) -> None:
         self.archive, self._classes = path, classes
         self._names, self._ends = bytearray(), array("q", [0])
-        self._places = array("q")  # of each row: offset, stored bytes, size, whether it is deflated
+        self._places = array("q")  # of each row: what `add` takes
         # Folder to the rows in it.
         self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
         self._hidden: set[bytes] = set()
         self.ignored: Counter[str] = Counter()
 
     def columns(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return offset, stored bytes, size, and whether it is deflated, of some rows, as four arrays in one."""
-        return np.ascontiguousarray(np.frombuffer(self._places, np.int64).reshape(-1, 4)[rows].T)
+        """Return offset, stored bytes, size, whether it is deflated, and CRC-32 of some rows: five arrays in one."""
+        return np.ascontiguousarray(np.frombuffer(self._places, np.int64).reshape(-1, 5)[rows].T)
 
     def summary(self) -> str:
         """Return what was left out."""
@@ -53,8 +53,8 @@ class ArchiveTable:
         if path != b"." and not self._is_hidden(path) and self._classes is None:
             self._folders.setdefault(path, array("q"))
 
-    def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False) -> None:
-        """Note a file, if it is an image."""
+    def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False, crc: int = -1) -> None:
+        """Note a file, if it is an image; with -1 its CRC-32 is unknown."""
         if self._is_hidden(path):
             return
         if not (has_image_name(path) or is_image_start(self._start(offset, stored, deflated))):
@@ -63,7 +63,7 @@ class ArchiveTable:
         self._folders.setdefault(self._folder_of(path), array("q")).append(len(self._ends) - 1)
         self._names += path
         self._ends.append(len(self._names))
-        self._places.extend((offset, stored, size, deflated))
+        self._places.extend((offset, stored, size, deflated, crc))
 
     def _folder_of(self, path: bytes) -> bytes:
         folder, _, name = path.rpartition(b"/")

@@ -26,7 +26,7 @@ from datasets.sources.source import Source
 
 __all__ = ["has_listing", "open_unless_listed", "read_listing", "write_listing"]
 
-_ARCHIVE = ("_offsets", "_stored", "_deflated")
+_ARCHIVE = ("_offsets", "_stored", "_deflated", "_crcs")
 
 
 def open_unless_listed(input_data: Any) -> Source | None:
@@ -84,7 +84,7 @@ def _restored(arrays: Mapping[str, NDArray[Any]], input_data: str | os.PathLike[
     if "_offsets" in arrays:
         source = object.__new__(ArchiveSource)
         source._archive, source._files = Path(input_data).expanduser().absolute(), FileCache(1)
-        source._offsets, source._stored, source._deflated = (arrays[name] for name in _ARCHIVE)
+        source._offsets, source._stored, source._deflated, source._crcs = (arrays[name] for name in _ARCHIVE)
         source._archive_size = source._archive.stat().st_size
     else:
         source = object.__new__(FolderSource)
