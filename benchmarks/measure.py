@@ -100,11 +100,12 @@ class Session:
     def _rounds(
         self, workload: Workload, plan: Plan, names: list[tuple[str, str]], entries: dict[str, dict[str, Any]]
     ) -> None:
-        start = time.monotonic()
-        for done in range(min(plan.rounds, workload.rounds)):
+        start, rounds = time.monotonic(), min(plan.rounds, workload.rounds)
+        for done in range(rounds):
             if done >= 3 and time.monotonic() - start > plan.limit:
                 return
-            for peer, name in names:
+            first = done * len(names) // rounds  # another one each time: some machines are slow after much work
+            for peer, name in names[first:] + names[:first]:
                 entry = entries[name]
                 if "failed" in entry:
                     continue
