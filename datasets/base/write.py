@@ -99,7 +99,8 @@ def write_shards(writer: ShardWriter, rank: int, world: int) -> None:
     plan = writer.plan
     dtype = index_dtype(plan.fields)
     todo = [k for k in range(rank, plan.num_shards, world) if not _is_done(writer.paths, plan, k, dtype)]
-    total = sum(len(writer.batches([k]).samples(k)) for k in todo)
+    batches = writer.batches(todo)
+    total = sum(len(batches.samples(k)) for k in todo)
     with Progress(total, writer.progress) as bar:
         count = process_count(writer.num_workers, len(todo), total) if writer.threads else 1
         if count == 1:

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
-from datasets.exports.samples import Samples, image_file
+from datasets.exports.samples import Samples, image_file, refuse_twice
 
 __all__ = ["export_folder"]
 
@@ -49,7 +49,8 @@ def export_folder(samples: Samples, output: Path) -> None:
     output.mkdir()
     needed = _needs_lines(samples, image, label)
     if needed:
-        _check_keys([_key(f, f == image) for f in fields])
+        keys = [_key(f, f == image) for f in fields]
+        refuse_twice(keys, "{} in metadata.jsonl, where file_name is that of the image")
     path = output / "metadata.jsonl"
     with path.open("w", encoding="utf-8", newline="\n") if needed else nullcontext() as lines:
         for index, sample in enumerate(samples):
@@ -82,15 +83,6 @@ def _key(field: Field, is_first: bool) -> str:
     if field.is_image:
         return "file_name" if is_first else f"{field.name}_file_name"
     return f"{field.name}_path" if field.kind in ("array", "bytes") else field.name
-
-
-def _check_keys(keys: list[str]) -> None:
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ConfigError(
-            f"two fields would be {twice[0]!r} in metadata.jsonl, where file_name is that of the image: leave one of "
-            "them out with columns=, or rename it"
-        )
 
 
 def _stored(field: Field, is_first: bool, value: Any, stem: Path, output: Path) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from datasets.base import images, masks
 from datasets.base.errors import ConfigError, InputError
 from datasets.base.fields import Field
 from datasets.base.npy import npy_header
-from datasets.exports.samples import Samples
+from datasets.exports.samples import Samples, refuse_twice
 
 __all__ = ["export_npz"]
 
@@ -52,7 +52,8 @@ def export_npz(samples: Samples, output: Path) -> None:
     if not big:
         raise InputError("the samples have neither images nor arrays; there is nothing to be x")
     first = samples.image or big[0]
-    _check_names([_name(samples, f, first) for f in samples.fields.values()])
+    names = [_name(samples, f, first) for f in samples.fields.values()]
+    refuse_twice(names, "the array {}, in which images are x and labels are y")
     # Numbers are collected while the first of the others is written; 8 bytes each, as in an index.
     numbers = {f.name: array("d" if f.kind == "float" else "q") for f in scalars}
     with zipfile.ZipFile(output, "w") as archive:
@@ -67,15 +68,6 @@ def export_npz(samples: Samples, output: Path) -> None:
 def _name(samples: Samples, field: Field, first: Field) -> str:
     name = "x" if field == first else "y" if field == samples.label else field.name
     return f"{name}_{samples.split}"
-
-
-def _check_names(names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(
-            f"two fields would be the array {twice[0]!r}, in which images are x and labels are y: leave one out "
-            "with columns=, or rename it"
-        )
 
 
 def _rows(samples: Samples, field: Field, numbers: Mapping[str, Any]) -> Iterator[NDArray[Any]]:

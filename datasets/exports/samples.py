@@ -5,7 +5,7 @@ from os import PathLike
 from typing import Any
 
 from datasets.base import images, masks
-from datasets.base.errors import InputError, ShardwrightError
+from datasets.base.errors import ConfigError, InputError, ShardwrightError
 from datasets.base.fields import Field, check_fields
 from datasets.base.images import EncodedImage
 from datasets.base.options import check_choice, check_split, check_whole
@@ -16,7 +16,7 @@ from datasets.sources import open_source
 from datasets.sources.source import Source
 from datasets.sources.split import SplitSource
 
-__all__ = ["Samples", "image_file"]
+__all__ = ["Samples", "image_file", "refuse_twice"]
 
 
 class Samples(Source):
@@ -107,3 +107,12 @@ def image_file(field: Field, value: Any) -> tuple[bytes, images.ImageInfo]:
     if not isinstance(value, EncodedImage):
         value = EncodedImage(masks.encode_ids(value, field.palette) if field.kind == "mask" else images.encode(value))
     return value.data, images.probe(value.data)
+
+
+def refuse_twice(names: list[str], what: str) -> None:
+    """Raise `ConfigError` if two fields would have one name in the export; `what` says it, with {} for the name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"two fields would be {what.format(repr(twice[0]))}: leave one of them out with columns=, or rename it"
+        )
