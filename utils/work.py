@@ -14,6 +14,7 @@ from torch.utils.data import Subset, default_collate
 from datasets.base.errors import ConfigError
 from datasets.base.fields import Field
 from datasets.base.images import to_array
+from datasets.base.overrides import reads_as
 from datasets.base.positions import as_positions
 from datasets.base.reader import Reader
 from datasets.base.selection import Concat, Selection
@@ -235,12 +236,12 @@ def choose_work(
     """Return the fastest way to make batches of a data set."""
     subsets: list[Subset[Any]] = []
     reader = dataset
-    while isinstance(reader, Subset) and _is_plain(reader, Subset, Selection):
+    while isinstance(reader, Subset) and (reads_as(reader, Subset) or reads_as(reader, Selection)):
         subsets.append(reader)
         reader = reader.dataset
     if (
         isinstance(reader, Reader)
-        and _is_plain(reader, Reader)
+        and reads_as(reader, Reader)
         and len({f.name for f in reader.fields}) == len(reader.fields)  # columns= may name one twice
         and not (reader.transform or reader.target_transform or reader.transforms)
         and collate is None
@@ -248,12 +249,6 @@ def choose_work(
     ):
         return ReaderWork(reader, transform, pin, _positions(subsets))
     return SampleWork(dataset, transform, collate, pin)
-
-
-def _is_plain(dataset: Any, *kinds: type) -> bool:
-    """Whether the samples of a data set are made as in one of these classes: a subclass may make others."""
-    names = ("__getitem__", "__getitems__")
-    return any(all(getattr(type(dataset), n) is getattr(kind, n, None) for n in names) for kind in kinds)
 
 
 def _positions(subsets: list[Subset[Any]]) -> NDArray[np.int64] | None:

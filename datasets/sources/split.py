@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 from datasets.base.fields import Field
 from datasets.base.formats import get_format, open_reader
 from datasets.base.images import EncodedImage
+from datasets.base.overrides import reads_as
 from datasets.base.reader import Reader
 from datasets.base.restore import restore
 from datasets.base.selection import Concat, Selection
@@ -18,23 +19,17 @@ from datasets.sources.source import Source, digest_of
 __all__ = ["SplitSource", "ViewSource", "is_view"]
 
 _CHANGES = ("transform", "target_transform", "transforms")
-_READS = ("__len__", "__getitem__", "__getitems__")
 
 
 def is_view(value: Any) -> bool:
     """Whether a value is a reader, or some samples of readers, and changes nothing of what it reads."""
     if isinstance(value, Reader):
-        plain = _reads_as(value, get_format(value.manifest.format).load_reader())
+        plain = reads_as(value, get_format(value.manifest.format).load_reader())
         return plain and all(getattr(value, name) is None for name in _CHANGES)
     if isinstance(value, Concat):
-        return _reads_as(value, Concat) and all(map(is_view, value.datasets))
+        return reads_as(value, Concat) and all(map(is_view, value.datasets))
     kind = next((kind for kind in (Selection, Subset) if isinstance(value, kind)), None)
-    return kind is not None and _reads_as(value, kind) and is_view(value.dataset)
-
-
-def _reads_as(value: Any, kind: type) -> bool:
-    """Whether a value reads samples by the functions of this class: a subclass may have others, which change them."""
-    return all(getattr(type(value), name) is getattr(kind, name) for name in _READS)
+    return kind is not None and reads_as(value, kind) and is_view(value.dataset)
 
 
 def _reopened(view: Any) -> Any:
