@@ -87,8 +87,8 @@ install_library() {
 
   echo "Installing shardwright${extras:+[$extras]} (PyTorch alone is several GB: this can take minutes) ..."
   "$env_python" -m pip install --disable-pip-version-check --editable "$here${extras:+[$extras]}"
-  (cd / && "$env_python" -c 'import datasets.base.errors') ||
-    die "installed, but datasets.base cannot be imported; begin afresh: rm -r '$env_dir'"
+  (cd / && "$env_python" -c 'import shardwright.base.errors') ||
+    die "installed, but shardwright.base cannot be imported; begin afresh: rm -r '$env_dir'"
   [[ -f $done_file ]] || echo "$project" >"$done_file"
   [[ -z $extras ]] || tr , '\n' <<<"$extras" >>"$done_file"
 }

@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.jobs import Contender, Job, Run
 from benchmarks.peers.common import files_of
 from benchmarks.peers.shardwright import FIXED, FLEXIBLE, stored
-from datasets.base.formats import open_reader
-from utils.loader import ThreadedLoader
+from shardwright.base.formats import open_reader
+from shardwright.training.loader import ThreadedLoader
 
 __all__ = ["PACKAGES", "contenders"]
 

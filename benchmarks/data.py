@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.base.images import decode, resize
+from shardwright.base.images import decode, resize
 
 __all__ = ["Sizes", "generate_jpegs", "make_settings", "usable"]
 

@@ -8,7 +8,7 @@ import pytest
 # Test modules import their helpers as `tests.<...>`, also when pytest is not started with `python -m`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.base.formats import format_names
+from shardwright.base.formats import format_names
 from tests.conformance.tools import Store
 
 

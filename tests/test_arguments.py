@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch.multiprocessing
 
-from datasets.base.errors import (
+from shardwright.base.errors import (
     ConfigError,
     DistributedError,
     InputError,
     OutputExistsError,
     ShardwrightError,
 )
-from datasets.base.fields import Field
-from datasets.base.formats import get_format, open_reader
-from datasets.base.verify import verify
+from shardwright.base.fields import Field
+from shardwright.base.formats import get_format, open_reader
+from shardwright.base.verify import verify
 from tests.conformance.tools import Store, hashes, make_folder, numbered, picture
 
 WRONG: list[tuple[dict[str, Any], str]] = [

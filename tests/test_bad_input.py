@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import ImageFile
 
-from datasets.base import pipeline
-from datasets.base.errors import IncompleteDatasetError, InputError, LimitError
-from datasets.base.images import to_pil
-from datasets.base.verify import verify
-from datasets.sources.folder import FolderSource
-from datasets.tar.tar_converter import TarConverter
+from shardwright.base.errors import IncompleteDatasetError, InputError, LimitError
+from shardwright.base.images import to_pil
+from shardwright.base.verify import verify
+from shardwright.base.writing import pipeline
+from shardwright.folders.source import FolderSource
+from shardwright.tar.converter import TarConverter
 from tests.conformance.tools import (
     KINDS,
     Store,

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import ShardwrightError
-from datasets.base.verify import verify
-from datasets.parquet import pages
-from datasets.pyarrow_ipc import arrow_inflate
-from datasets.sources import array_hdf5
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.index_files import index_files
+from shardwright.base.verify import verify
+from shardwright.hdf5 import source as array_hdf5
+from shardwright.parquet import pages
+from shardwright.pyarrow_ipc import arrow_inflate
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, encoded, numbered, picture
 from tests.forged import sign

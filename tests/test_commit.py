@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base import lock, write
-from datasets.base.commit import Part, SplitPaths, publish_file, storage_errors, write_file
-from datasets.base.errors import LockedError, ShardwrightError, StorageError
-from datasets.base.lock import split_lock
-from datasets.base.manifest import Shard, StoredFile
-from datasets.base.publish import finalize
+from shardwright.base.errors import LockedError, ShardwrightError, StorageError
+from shardwright.base.split.manifest import Shard, StoredFile
+from shardwright.base.split.paths import Part, SplitPaths, publish_file, storage_errors, write_file
+from shardwright.base.storage import lock
+from shardwright.base.storage.lock import split_lock
+from shardwright.base.writing import shards as write
+from shardwright.base.writing.finish import finalize
 from tests.conformance.children import Child, in_child
 from tests.conformance.crash import Inline, Steps, Write
 from tests.conformance.tools import Store, hashes, make_folder, numbered, same_as_numbered

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.commit import SplitPaths
-from datasets.base.formats import format_names
-from datasets.base.published import load_manifest
+from shardwright.base.formats import format_names
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT, SHAPE = 600, (320, 250)  # 140 MB, encoded or not
@@ -19,8 +19,8 @@ ROOM = 64 * 2**20
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from datasets.base.formats import get_format
-from datasets.sources import open_source
+from shardwright.base.formats import get_format
+from shardwright.base.open_source import open_source
 
 name, count, shape, room = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3]), int(sys.argv[4])
 converter = get_format(name).load_converter()

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import ShardwrightError
-from datasets.base.manifest import Manifest, canonical_json
-from datasets.base.verify import verify
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.split.manifest import Manifest, canonical_json
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.verify import verify
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, numbered
 from tests.forged import sign
@@ -117,7 +117,7 @@ def test_damaged_manifests_are_errors_of_this_library(tmp_path: Path, monkeypatc
     split = Store("parquet", tmp_path).convert(numbered(3))
     values = json.loads(SplitPaths(split, "train").manifest.read_bytes())
     del values["self_hash"]
-    monkeypatch.setattr("datasets.base.manifest._self_hash", lambda values: None)
+    monkeypatch.setattr("shardwright.base.split.manifest._self_hash", lambda values: None)
 
     def attempt(data: bytes) -> None:
         with contextlib.suppress(ShardwrightError):

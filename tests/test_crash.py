@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base import write
-from datasets.base.errors import CorruptShardError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
+from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
+from shardwright.base.writing import shards as write
 from tests.conformance.children import Child, in_child
 from tests.conformance.crash import Disk, Inline, Loss, Snapshots, Steps, Tree, kill_at, write_tree
 from tests.conformance.tools import Store, hashes, make_folder, numbered, picture, same_as_numbered

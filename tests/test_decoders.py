@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base import images
-from datasets.base.errors import ConfigError, InputError
-from datasets.base.images import EncodedImage
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
-from utils.loader import ThreadedLoader
-from utils.transforms import EvalTransform
+from shardwright.base import images
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.images import EncodedImage
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import EvalTransform
 
 
 def jpeg(mode="RGB"):

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 import tests.conformance
-from datasets.base import formats
-from datasets.base.errors import InputError
-from datasets.base.fields import Field
-from datasets.base.formats import open_reader
-from datasets.base.images import EncodedImage
-from datasets.memmap.memmap_reader import MemmapReader
+from shardwright.base import formats
+from shardwright.base.errors import InputError
+from shardwright.base.fields import Field
+from shardwright.base.formats import open_reader
+from shardwright.base.images import EncodedImage
+from shardwright.memmap.reader import MemmapReader
 from tests.conformance.tools import SHAPE, Store, encoded, picture
 
 # Under its full name, so that processes that are started anew find it too.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from datasets.base.distributed import rank_and_world
-from datasets.base.errors import DistributedError, IncompleteDatasetError, PlanMismatchError
+from shardwright.base.errors import DistributedError, IncompleteDatasetError, PlanMismatchError
+from shardwright.base.writing.ranks import rank_and_world
 from tests.conformance.children import Child
 from tests.conformance.tools import Store, hashes, make_folder, numbered, same_as_numbered
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch.distributed
 
-from datasets.base.errors import DistributedError
-from utils.distributed import distributed, init_from_env
+from shardwright.base.errors import DistributedError
+from shardwright.training.distributed import distributed, init_from_env
 
 SCRIPT = """
 import torch
 import torch.distributed as dist
-from utils.distributed import distributed
+from shardwright.training.distributed import distributed
 
 @distributed
 def main():

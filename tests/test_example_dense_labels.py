@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base import formats
+from shardwright.base import formats
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "dense_labels"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.formats import open_reader
-from datasets.parquet.parquet_converter import ParquetConverter
-from datasets.sources.imagenet import imagenet_validation
+from shardwright.base.formats import open_reader
+from shardwright.folders.imagenet import imagenet_validation
+from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import encoded, hashes, picture
 from tests.test_source_imagenet import add, class_table, validation_archive
 

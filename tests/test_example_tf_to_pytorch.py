@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.base.errors import ConfigError, LockedError, OutputExistsError, PlanMismatchError
-from datasets.base.lock import take_lock
-from datasets.memmap.single_file import SingleFile, available_memory, check_memory, write_single_file
+from shardwright.base.errors import ConfigError, LockedError, OutputExistsError, PlanMismatchError
+from shardwright.base.storage.lock import take_lock
+from shardwright.memmap.single_file import SingleFile, available_memory, check_memory, write_single_file
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples/tf_to_pytorch"
@@ -216,7 +216,7 @@ def test_memory_limits_are_seen(tmp_path):
     code = (
         "import resource, sys\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from datasets.memmap.single_file import available_memory\n"
+        "from shardwright.memmap.single_file import available_memory\n"
         "before = available_memory()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**36, 2**36))\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

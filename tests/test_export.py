@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError, InputError, OutputExistsError
-from datasets.base.fields import Field
-from datasets.base.formats import open_reader
-from datasets.base.images import EncodedImage
-from datasets.cli.main import main
-from datasets.cli.signals import Stopped
-from datasets.exports.table import export, target_names
-from datasets.hdf5.hdf5_converter import HDF5Converter
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.parquet.parquet_converter import ParquetConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.sources.source import Source
-from datasets.sources.tfrecord import TFRecordSource, read_examples
+from shardwright.base.errors import ConfigError, InputError, OutputExistsError
+from shardwright.base.export import export, target_names
+from shardwright.base.fields import Field
+from shardwright.base.formats import open_reader
+from shardwright.base.images import EncodedImage
+from shardwright.base.source import Source
+from shardwright.cli.main import main
+from shardwright.cli.signals import Stopped
+from shardwright.hdf5.converter import HDF5Converter
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.parquet.converter import ParquetConverter
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.tfrecord.source import TFRecordSource, read_examples
 from tests.conformance.tools import CLASSES, encoded, files_of, hashes, make_folder, picture
 
 COUNT = 12
@@ -172,7 +172,7 @@ def test_tfrecord_keeps_all_fields(work: Path, tmp_path: Path) -> None:
 
 
 def test_tfrecord_needs_its_libraries(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datasets.sources import tfrecord_example
+    from shardwright.tfrecord import example as tfrecord_example
 
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
     tfrecord_example._library.cache_clear()
@@ -388,7 +388,7 @@ def test_a_stopped_export_says_that_nothing_was_written(
     def stopped(*arguments: Any, **options: Any) -> None:
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr("datasets.cli.export.export", stopped)
+    monkeypatch.setattr("shardwright.cli.export.export", stopped)
     assert main(["export", str(work / "parquet"), str(tmp_path / "out"), "--to", "folder"]) == 143
     assert capsys.readouterr().err == "shardwright: stopped by SIGTERM; nothing was written\n"
 

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.base.fields import Field
-from datasets.base.formats import format_names, get_format, open_reader
-from datasets.base.images import EncodedImage
-from datasets.base.masks import encode_ids, ids_to_pil, to_ids
-from datasets.base.values import infer_field
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.fields import Field
+from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.images import EncodedImage
+from shardwright.base.images.masks import encode_ids, ids_to_pil, to_ids
+from shardwright.base.values.pack import infer_field
 from tests.conformance.tools import encoded, picture
 
 OUTPUTS = ("pil", "numpy", "tensor", "tv_tensor")
@@ -210,7 +210,7 @@ def test_ids_without_a_colour_survive_the_png(colours):
 @pytest.mark.skipif(not CAMVID.is_dir(), reason=f"needs the CamVid sample in {CAMVID}")
 @pytest.mark.parametrize("name", format_names())
 def test_every_camvid_pair_comes_back(tmp_path, name):
-    from datasets.sources.segmentation import CamVidSource
+    from shardwright.folders.segmentation import CamVidSource
 
     files = [sorted((CAMVID / folder).iterdir()) for folder in ("train", "trainannot")]
     size = (90, 120)

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import CorruptShardError, UnsafeDataError
-from datasets.base.verify import verify
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import CorruptShardError, UnsafeDataError
+from shardwright.base.index_files import index_files
+from shardwright.base.verify import verify
 from tests.conformance.tools import Store, numbered, same_as_numbered
 from tests.forged import sign
 

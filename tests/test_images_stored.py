@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base.errors import InputError, UnsupportedImageError
-from datasets.base.fields import Field
+from shardwright.base.errors import InputError, UnsupportedImageError
+from shardwright.base.fields import Field
 from tests.conformance.tools import SHAPE, Store, encoded, picture
 
 RNG = np.random.default_rng(11)

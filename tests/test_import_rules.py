@@ -18,7 +18,7 @@ FORMATS = sorted(path.name for path in PACKAGES if list(path.glob("*_converter.p
 READERS = [f"datasets.{name}.{name}_reader" for name in FORMATS]
 
 # What a format takes from another one: both are made of Arrow columns, which base must not know.
-SHARED = {"parquet": ("datasets.pyarrow_ipc.arrow_columns", "datasets.pyarrow_ipc.arrow_features")}
+SHARED = {"parquet": ("shardwright.pyarrow_ipc.arrow_columns", "shardwright.pyarrow_ipc.arrow_features")}
 
 # The sub-modules of Hugging Face's `datasets`, which ours must not shadow.
 THEIR_NAMES = set(
@@ -62,7 +62,7 @@ def modules_of(*tops: str) -> list[str]:
 
 
 def test_the_installed_library_is_this_checkout() -> None:
-    from datasets.base import errors
+    from shardwright.base import errors
 
     found = Path(errors.__file__)
     assert found.is_relative_to(ROOT), f"these tests would test {found}; run: bash setup_local.sh --dev"
@@ -120,7 +120,9 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         files[name] = path
     graph = {name: imported_modules(path, files.keys() - {name}) for name, path in files.items()}
-    assert "datasets.base.published" in graph["datasets.base.reader"], "the graph lacks an import that is there"
+    assert "shardwright.base.split.published" in graph["shardwright.base.reader"], (
+        "the graph lacks an import that is there"
+    )
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a circle
 
 
@@ -135,7 +137,7 @@ def test_base_imports_no_format_and_no_format_library() -> None:
 def test_a_format_imports_base_and_its_own_library(name: str) -> None:
     found = {module for _, module in imports(f"datasets/{name}")}
     own = {module for module in found if is_in(module, "datasets")}
-    allowed = ("datasets.base", f"datasets.{name}", *SHARED.get(name, ()))
+    allowed = ("shardwright.base", f"datasets.{name}", *SHARED.get(name, ()))
     assert {module for module in own if not is_in(module, *allowed)} == set()
     third_party = {module.split(".")[0] for module in found - own} - sys.stdlib_module_names
     assert len(third_party - {"numpy"}) <= 1, third_party

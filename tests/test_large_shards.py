@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base.errors import IncompleteDatasetError, LimitError
+from shardwright.base.errors import IncompleteDatasetError, LimitError
 from tests.conformance.tools import Store
 
 SIDE = 2**15  # of a square of one gibibyte

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from datasets.base.errors import CorruptShardError, IncompleteDatasetError, LimitError, StorageError
-from datasets.base.fields import Field
-from datasets.base.restore import decompress
-from datasets.base.values import ByteColumn
-from datasets.pyarrow_ipc import arrow_columns
-from datasets.tar import tar_converter
+from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, LimitError, StorageError
+from shardwright.base.fields import Field
+from shardwright.base.values.pack import ByteColumn
+from shardwright.base.values.restore import decompress
+from shardwright.pyarrow_ipc import arrow_columns
+from shardwright.tar import converter as tar_converter
 from tests.conformance.tools import SHAPE, Store, hashes, numbered
 
 

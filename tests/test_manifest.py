@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import xxhash
 
-from datasets.base.errors import ConfigError, CorruptShardError, IncompleteDatasetError, UnsafeDataError
-from datasets.base.fields import Field
-from datasets.base.formats import open_reader
-from datasets.base.index import Ranges, check_ranges, index_dtype
-from datasets.base.manifest import Manifest, Shard, StoredFile, canonical_json, parse_json
-from datasets.base.storage import hash_file
-from datasets.base.verify import verify
+from shardwright.base.errors import ConfigError, CorruptShardError, IncompleteDatasetError, UnsafeDataError
+from shardwright.base.fields import Field
+from shardwright.base.formats import open_reader
+from shardwright.base.split.index import Ranges, check_ranges, index_dtype
+from shardwright.base.split.manifest import Manifest, Shard, StoredFile, canonical_json, parse_json
+from shardwright.base.storage.files import hash_file
+from shardwright.base.verify import verify
 from tests.conformance.tools import Store, numbered
 
 MANIFEST_ERRORS = (UnsafeDataError, IncompleteDatasetError, CorruptShardError)

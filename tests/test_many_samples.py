@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base.commit import Part, SplitPaths, publish_file, write_file
-from datasets.base.fields import Field
-from datasets.base.formats import get_format, open_reader
-from datasets.base.index import index_dtype
-from datasets.base.manifest import Shard, StoredFile, canonical_json
-from datasets.base.plan import Plan, listing_path
-from datasets.base.publish import finalize
-from datasets.sources.files import FileSource, PackedNames
-from datasets.sources.folder import FolderSource
-from datasets.sources.listing import read_listing, write_listing
-from utils.samplers import GlobalSampler
+from shardwright.base.split.paths import Part, SplitPaths, publish_file, write_file
+from shardwright.base.fields import Field
+from shardwright.base.formats import get_format, open_reader
+from shardwright.base.split.index import index_dtype
+from shardwright.base.split.manifest import Shard, StoredFile, canonical_json
+from shardwright.base.writing.plan import Plan, listing_path
+from shardwright.base.writing.finish import finalize
+from shardwright.folders.files import FileSource, PackedNames
+from shardwright.folders.source import FolderSource
+from shardwright.base.writing.listing import read_listing, write_listing
+from shardwright.training.samplers import GlobalSampler
 
 COUNT, PER_SHARD, SIZE = 10_000_000, 100_000, 1000
 get_format("parquet").load_converter()

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from datasets.base.formats import format_names
+from shardwright.base.formats import format_names
 from tests.conformance.tools import Store, make_folder, numbered
 from tests.test_import_rules import run_code
 
@@ -22,12 +22,12 @@ class NotInstalled:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, NotInstalled())
-from datasets.base.adopt import index_files
-from datasets.base.formats import format_names, get_format, open_reader
-from datasets.base.verify import verify
-from datasets.cli.main import main
-from datasets.sources import open_source
-import utils.loader, utils.samplers, utils.transforms, utils.utils
+from shardwright.base.index_files import index_files
+from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.verify import verify
+from shardwright.cli.main import main
+from shardwright.base.open_source import open_source
+import shardwright.training.loader, shardwright.training.samplers, shardwright.training.transforms, utils.utils
 
 said = {{}}
 
@@ -53,7 +53,7 @@ print("::" + json.dumps(said))
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What became of each attempt, in one process without the libraries."""
-    from datasets.base.adopt import index_files
+    from shardwright.base.index_files import index_files
 
     root = tmp_path_factory.mktemp("missing")
     for name in format_names():

@@ -76,7 +76,7 @@ def test_wheel_needs_the_agreed_packages_and_no_more(wheel: Path) -> None:
     }
     assert "Requires-Python: >=3.11" in metadata
     entry_points = archive.read(f"{DIST_INFO}/entry_points.txt").decode()
-    assert "shardwright = datasets.cli.main:main" in entry_points
+    assert "shardwright = shardwright.cli.main:main" in entry_points
 
 
 @pytest.fixture(scope="session")
@@ -131,8 +131,8 @@ import sys
 from pathlib import Path
 import datasets
 from datasets import load_dataset
-from datasets.parquet.parquet_converter import ParquetConverter
-from datasets.parquet.parquet_reader import ParquetReader
+from shardwright.parquet.converter import ParquetConverter
+from shardwright.parquet.reader import ParquetReader
 from utils.utils import ResizeAndConvert
 
 assert Path(datasets.__file__).is_relative_to(sys.prefix), datasets.__file__

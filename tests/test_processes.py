@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from datasets.base import processes, write
-from datasets.base.errors import InputError
-from datasets.base.processes import Counts, process_count
-from datasets.sources.folder import FolderSource
+from shardwright.base.errors import InputError
+from shardwright.base.writing import processes
+from shardwright.base.writing import shards as write
+from shardwright.base.writing.processes import Counts, process_count
+from shardwright.folders.source import FolderSource
 from tests.conformance.children import Child
 from tests.conformance.tools import Store, hashes, make_folder
 

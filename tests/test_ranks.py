@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch.distributed
 
-from datasets.base.commit import SplitPaths
-from datasets.base.distributed import rank_and_world
-from datasets.base.errors import DistributedError, IncompleteDatasetError, LockedError, PlanMismatchError
-from datasets.base.formats import open_reader
-from datasets.base.lock import split_lock
-from datasets.base.plan import listing_path
-from datasets.base.publish import finalize
-from datasets.parquet.parquet_converter import ParquetConverter
-from datasets.sources.folder import FolderSource
+from shardwright.base.errors import DistributedError, IncompleteDatasetError, LockedError, PlanMismatchError
+from shardwright.base.formats import open_reader
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.lock import split_lock
+from shardwright.base.writing.finish import finalize
+from shardwright.base.writing.plan import listing_path
+from shardwright.base.writing.ranks import rank_and_world
+from shardwright.folders.source import FolderSource
+from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import encoded, hashes, picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ LAUNCHER_VARIABLES = (
 # Imports once, then forks: 300 processes in seconds.
 FORKED_RANKS = """
 import os, sys, traceback
-from datasets.parquet.parquet_converter import ParquetConverter
+from shardwright.parquet.converter import ParquetConverter
 
 source, output, world, per_file = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 children = []
@@ -55,8 +55,8 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 # A rank that takes its time, as a rank of a real conversion does.
 SLOW_RANK = """
 import sys, time
-from datasets.parquet.parquet_converter import ParquetConverter
-from datasets.sources.folder import FolderSource
+from shardwright.parquet.converter import ParquetConverter
+from shardwright.folders.source import FolderSource
 
 class Slow(FolderSource):
     def __getitem__(self, index):

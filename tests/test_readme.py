@@ -115,7 +115,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_table_of_formats_names_all_of_them() -> None:
-    from datasets.base.formats import get_format
+    from shardwright.base.formats import get_format
 
     rows = [re.findall(r"`([^`]+)`", line) for line in LINES if re.search(r"Converter` \| `.*Reader` \|$", line)]
     assert len(rows) == 5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.images import ResizeAndConvert
+from shardwright.base.images import ResizeAndConvert
 from tests.conformance.own_library import read_shards
 from tests.conformance.tools import Store, files_of, hashes
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from torch.utils.data import BatchSampler, DataLoader
 
-from datasets.base.errors import ConfigError, DistributedError
-from utils.samplers import GlobalSampler, block_order
+from shardwright.base.errors import ConfigError, DistributedError
+from shardwright.training.samplers import GlobalSampler, block_order
 
 SHUFFLES = ["full", "block", "none"]
 

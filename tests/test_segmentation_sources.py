@@ -10,12 +10,12 @@ from PIL import Image
 from torch.utils.data import Subset
 from torchvision import datasets as tv
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.base.formats import get_format, open_reader
-from datasets.sources import open_source
-from datasets.sources.segmentation import CAMVID_CLASSES, CamVidSource, ParallelFoldersSource
-from datasets.sources.segmentation_datasets import VOC_CLASSES, SegmentationSource, is_segmentation
-from datasets.sources.torch_dataset import DatasetSource
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.formats import get_format, open_reader
+from shardwright.base.open_source import open_source
+from shardwright.folders.segmentation import CAMVID_CLASSES, CamVidSource, ParallelFoldersSource
+from shardwright.torch_datasets.segmentation_datasets import VOC_CLASSES, SegmentationSource, is_segmentation
+from shardwright.torch_datasets.source import DatasetSource
 from tests.conformance.tools import encoded, picture
 
 # torchvision leaves the masks' files open.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.formats import format_names
+from shardwright.base.formats import format_names
 from tests.conformance.tools import make_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,8 +18,8 @@ import sys
 import numpy as np
 from pathlib import Path
 from torch.utils.data import DataLoader
-from datasets.base.formats import format_names, get_format, open_reader
-from utils.loader import ThreadedLoader
+from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.training.loader import ThreadedLoader
 
 class Noise:
     "Three megabytes in one batch, which processes would send through shared memory."

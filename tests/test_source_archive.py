@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import InputError
-from datasets.base.published import load_manifest
-from datasets.sources import open_source
-from datasets.sources.archive import ArchiveSource
-from datasets.sources.folder import FolderSource
-from datasets.tar.tar_converter import TarConverter
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import open_source
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
+from shardwright.folders.source import FolderSource
+from shardwright.tar.converter import TarConverter
+from shardwright.tar.source import ArchiveSource
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:
@@ -244,7 +244,7 @@ def test_a_tar_that_goes_on_behind_what_can_be_read_is_refused(tmp_path: Path) -
 CONVERT_IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
-from datasets.parquet.parquet_converter import ParquetConverter
+from shardwright.parquet.converter import ParquetConverter
 
 def convert(archive, output):
     ParquetConverter(archive, output, images_per_file=1000, batch_size=10, num_workers=0).convert()

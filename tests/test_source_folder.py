@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from datasets.base.errors import InputError
-from datasets.sources import open_source
-from datasets.sources.files import PackedNames, PathSource, is_image_start
-from datasets.sources.folder import FolderSource
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import open_source
+from shardwright.folders.files import PackedNames, PathSource, is_image_start
+from shardwright.folders.source import FolderSource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -377,7 +377,7 @@ def test_order_does_not_depend_on_the_locale(tmp_path, locale):
     """Fault 77."""
     make(tmp_path, *(f"{c}/1.png" for c in ("b", "A", "a", "\u00e9", "z", "\u4e2d")))
     code = (
-        "import sys; from datasets.sources.folder import FolderSource as F; s = F(sys.argv[1]); "
+        "import sys; from shardwright.folders.source import FolderSource as F; s = F(sys.argv[1]); "
         "print(ascii(s.fields['label'].names), s.content()['digest'])"
     )
     # UTF-8 mode and locale coercion off: Python must take the locale as it is.

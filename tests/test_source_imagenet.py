@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.sources.imagenet import imagenet_validation, validation_classes
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.folders.imagenet import imagenet_validation, validation_classes
 from tests.conformance.tools import encoded, picture
 
 TRUTH = (2, 1, 2, 3)

@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError, InputError, LimitError
-from datasets.base.formats import get_format, open_reader
-from datasets.sources import open_source, tfrecord_example, tfrecord_frames
-from datasets.sources.tfrecord_files import is_record_name
+from shardwright.base.errors import ConfigError, InputError, LimitError
+from shardwright.base.formats import get_format, open_reader
+from shardwright.base.open_source import open_source
+from shardwright.tfrecord import example as tfrecord_example
+from shardwright.tfrecord import frames as tfrecord_frames
+from shardwright.tfrecord.files import is_record_name
 
 pytest.importorskip("google.protobuf", reason="needs the extra 'tfrecord'")
 crc32c = pytest.importorskip("google_crc32c", reason="needs the extra 'tfrecord'")
 
-from datasets.sources.tfrecord import TFRecordSource, read_examples  # noqa: E402
+from shardwright.tfrecord.source import TFRecordSource, read_examples  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests/data/tfrecord"

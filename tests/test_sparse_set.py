@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import LimitError, StorageError
-from datasets.base.index import map_index
-from datasets.base.published import load_manifest
+from shardwright.base.errors import LimitError, StorageError
+from shardwright.base.split.index import map_index
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
+from shardwright.training.loader import ThreadedLoader
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, numbered, same_as_numbered
 from tests.forged import signed
-from utils.loader import ThreadedLoader
 
 SIZE, COUNT = 50 * 10**9, 6
 ROOM = 2 * 10**9

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import xxhash
 
-from datasets.base import storage
-from datasets.base.errors import CorruptShardError, StorageError
-from datasets.base.file_array import FileArray
-from datasets.base.storage import FileCache, hash_file, mapped, read_exactly, read_into
+from shardwright.base.errors import CorruptShardError, StorageError
+from shardwright.base.storage import files as storage
+from shardwright.base.storage.files import FileCache, hash_file, mapped, read_exactly, read_into
+from shardwright.memmap.file_array import FileArray
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, numbered, open_files, same_as_numbered
 
@@ -270,7 +270,7 @@ def test_readers_end_with_the_interpreter(tmp_path: Path):
     """Fault 135: an exit with a reader, its threads and files still there is quiet."""
     path = Store("tar", tmp_path).convert(numbered(5))
     code = (
-        "import threading, sys; from datasets.base.formats import open_reader\n"
+        "import threading, sys; from shardwright.base.formats import open_reader\n"
         f"r = open_reader({str(path)!r}); r[0]\n"
         "t = threading.Thread(target=lambda: [r[n % 5] for n in range(10**9)], daemon=True); t.start(); r[3]\n"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets.base.threads import in_threads
-from datasets.sources.folder import FolderSource
-from datasets.tar.tar_converter import TarConverter
+from shardwright.base.workers import in_threads
+from shardwright.folders.source import FolderSource
+from shardwright.tar.converter import TarConverter
 from tests.conformance.tools import hashes, make_folder
 
 
@@ -83,7 +83,7 @@ class Plugged(TarConverter):
     def _custom_collate_fn(self, batch):
         return super()._custom_collate_fn(batch)
 
-    _custom_collate_fn.__module__ = "datasets.base.plugged"
+    _custom_collate_fn.__module__ = "shardwright.base.plugged"
 
 
 SMALL = {"images_per_file": 4, "batch_size": 2, "num_workers": 2}

@@ -10,12 +10,12 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.base.image_decode import decode
-from datasets.base.image_rows import crop_header, decode_rows
-from utils.crops import CROP_DRAWS, random_windows, shrink_factor, shrunk_window, uniforms
-from utils.pixels import Workspace
-from utils.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, FusedTransform, TrainTransform
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.images.decode import decode
+from shardwright.base.images.partial import crop_header, decode_rows
+from shardwright.training.crops import CROP_DRAWS, random_windows, shrink_factor, shrunk_window, uniforms
+from shardwright.training.pixels import Workspace
+from shardwright.training.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, FusedTransform, TrainTransform
 
 RATIO, SCALE = (3 / 4, 4 / 3), (0.08, 1.0)
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base import formats
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import IncompleteDatasetError
-from datasets.base.formats import Format, format_names, get_format
-from datasets.base.manifest import StoredFile
-from datasets.base.published import load_manifest
-from datasets.base.storage import hash_file
-from datasets.base.verify import verify
-from datasets.memmap.memmap_reader import MemmapReader
+from shardwright.base import formats
+from shardwright.base.errors import IncompleteDatasetError
+from shardwright.base.formats import Format, format_names, get_format
+from shardwright.base.split.manifest import StoredFile
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
+from shardwright.base.storage.files import hash_file
+from shardwright.base.verify import verify
+from shardwright.memmap.reader import MemmapReader
 
 FORMATS = [*format_names(), "hdf5-gzip"]
 SAMPLES, PER_SHARD = 7, 3

@@ -1,6 +1,6 @@
-"""Image helpers under the import path that training scripts use."""
+"""Image helpers under the import path that existing code uses."""
 
-from datasets.base.images import (
+from shardwright.base.images import (
     MODES,
     EncodedImage,
     ResizeAndConvert,

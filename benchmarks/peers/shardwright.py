@@ -8,9 +8,9 @@ from torch.utils.data import Sampler
 
 from benchmarks.jobs import Contender, Job, Run
 from benchmarks.peers.common import converting, pil_transform, torch_loader
-from datasets.base.formats import get_format, open_reader
-from utils.loader import ThreadedLoader
-from utils.transforms import TrainTransform
+from shardwright.base.formats import get_format, open_reader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import TrainTransform
 
 __all__ = ["FIXED", "FLEXIBLE", "PACKAGES", "contenders", "convert", "stored"]
 

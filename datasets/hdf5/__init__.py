@@ -1,1 +1,1 @@
-"""HDF5 files."""
+"""The import paths of `shardwright.hdf5` that existing code uses."""

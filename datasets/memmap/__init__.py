@@ -1,1 +1,1 @@
-"""NumPy ``.npy`` files."""
+"""The import paths of `shardwright.memmap` that existing code uses."""

@@ -1,1 +1,1 @@
-"""Parquet files."""
+"""The import paths of `shardwright.parquet` that existing code uses."""

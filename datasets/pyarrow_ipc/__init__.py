@@ -1,1 +1,1 @@
-"""Arrow IPC files."""
+"""The import paths of `shardwright.pyarrow_ipc` that existing code uses."""

@@ -1,30 +1,5 @@
-"""Write splits of Arrow IPC files."""
+"""`IpcConverter` under the path that existing code imports it from."""
 
-from contextlib import AbstractContextManager
-from pathlib import Path
-
-import pyarrow as pa
-
-from datasets.base.converter import ConverterFlexibleSize
-from datasets.base.fields import Field
-from datasets.base.pipeline import Batch
-from datasets.pyarrow_ipc.arrow_columns import ArrowShard, open_shard
+from shardwright.pyarrow_ipc.converter import IpcConverter
 
 __all__ = ["IpcConverter"]
-
-
-class IpcConverter(ConverterFlexibleSize):
-    """Convert to Arrow IPC files, uncompressed, in record batches of at most 16 MiB; see `Converter`.
-
-    Examples
-    --------
-    >>> IpcConverter("images", "out", images_per_file=1000).convert()  # doctest: +SKIP
-    """
-
-    format_name = "pyarrow_ipc"
-
-    def _open_shard(self, path: Path, fields: tuple[Field, ...]) -> AbstractContextManager[ArrowShard]:
-        return open_shard(path, fields, pa.ipc.new_file)
-
-    def _write_data_to_disk(self, shard: ArrowShard, batch: Batch) -> None:
-        shard.add(batch)

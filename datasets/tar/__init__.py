@@ -1,1 +1,1 @@
-"""tar files, in webdataset's layout."""
+"""The import paths of `shardwright.tar` that existing code uses."""

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from train import train
 
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import format_names, get_format, open_reader
-from datasets.base.verify import verify
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.verify import verify
 
 
 @dataclass(frozen=True)

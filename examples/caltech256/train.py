@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import open_reader
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import open_reader
 
 
 def small_network(num_classes: int) -> nn.Module:

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasets.base.errors import InputError
-from datasets.base.fields import Field
-from datasets.base.formats import Format, register
-from datasets.base.images import EncodedImage, probe
-from datasets.base.masks import palette_of, to_ids
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.base.errors import InputError
+from shardwright.base.fields import Field
+from shardwright.base.formats import Format, register
+from shardwright.base.images import EncodedImage, probe
+from shardwright.base.images.masks import palette_of, to_ids
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
 
 __all__ = ["DenseIpcConverter", "DenseIpcReader", "DenseMemmapConverter", "DenseMemmapReader"]
 

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from datasets.base.errors import ShardwrightError
-from datasets.sources.segmentation import CAMVID_CLASSES, CamVidSource
+from shardwright.base.errors import ShardwrightError
+from shardwright.folders.segmentation import CAMVID_CLASSES, CamVidSource
 
 UNLABELLED = CAMVID_CLASSES.index("unlabelled")
 NUM_CLASSES = UNLABELLED  # the ids before it

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import format_names, get_format
-from datasets.cli.signals import Stopped, stop_on_signals
-from datasets.sources.archive import is_archive
-from datasets.sources.imagenet import imagenet_validation
-from utils.distributed import launched
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import format_names, get_format
+from shardwright.cli.signals import Stopped, stop_on_signals
+from shardwright.folders.imagenet import imagenet_validation
+from shardwright.tar.source import is_archive
+from shardwright.training.distributed import launched
 
 
 def parse_arguments() -> argparse.Namespace:

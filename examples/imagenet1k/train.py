@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import open_reader
-from utils.distributed import distributed, local_rank
-from utils.samplers import GlobalSampler
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import open_reader
+from shardwright.training.distributed import distributed, local_rank
+from shardwright.training.samplers import GlobalSampler
 
 
 def parse_arguments() -> argparse.Namespace:

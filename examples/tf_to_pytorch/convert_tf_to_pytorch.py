@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from datasets.base.commit import publish_file
-from datasets.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
-from datasets.base.manifest import canonical_json, parse_json
-from datasets.memmap.single_file import SingleFile, check_memory, write_single_file
-from datasets.sources.array_files import open_rows
-from datasets.sources.array_rows import Rows
-from datasets.sources.arrays import ArraySource, find_layout
+from shardwright.arrays.files import open_rows
+from shardwright.arrays.rows import Rows
+from shardwright.arrays.source import ArraySource, find_layout
+from shardwright.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
+from shardwright.base.split.manifest import canonical_json, parse_json
+from shardwright.base.split.paths import publish_file
+from shardwright.memmap.single_file import SingleFile, check_memory, write_single_file
 
 SAMPLES = 1000  # compared by --verify; --verify full compares all
 

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.base.errors import ShardwrightError
-from datasets.base.manifest import parse_json
-from datasets.sources.array_files import open_rows
+from shardwright.arrays.files import open_rows
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.split.manifest import parse_json
 
 READ_BATCHES = 50  # how many random batches are read while memory is measured
 MEMORY_LIMIT = 200 * 2**20  # bytes that reading them may take, beside the batches themselves

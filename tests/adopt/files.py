@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import ShardwrightError
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.index_files import index_files
 from tests.conformance.tools import encoded, picture
 
 COUNT = 12

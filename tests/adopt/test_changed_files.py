@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import CorruptShardError
-from datasets.base.formats import open_reader
-from datasets.base.verify import verify
+from shardwright.base.errors import CorruptShardError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
+from shardwright.base.verify import verify
 from tests.adopt.files import LABELS, PNGS, by_pyarrow_file, by_pyarrow_parquet, table
 
 

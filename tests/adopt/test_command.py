@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base.errors import IncompleteDatasetError, InputError
-from datasets.base.formats import open_reader
-from datasets.cli.main import main
+from shardwright.base.errors import IncompleteDatasetError, InputError
+from shardwright.base.formats import open_reader
+from shardwright.cli.main import main
 from tests.adopt.files import PIXELS, PNGS, by_numpy, write_tar
 
 

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import InputError, UnsafeDataError
-from datasets.base.formats import open_reader
+from shardwright.base.errors import InputError, UnsafeDataError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
 from tests.adopt.files import COUNT, LABELS, NAMES, PIXELS, refused
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import UnsafeDataError
-from datasets.base.manifest import Manifest, Shard, StoredFile
-from datasets.base.published import load_manifest
+from shardwright.base.errors import UnsafeDataError
+from shardwright.base.index_files import index_files
+from shardwright.base.split.manifest import Manifest, Shard, StoredFile
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
 from tests.adopt.files import by_numpy
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base.errors import InputError, UnsafeDataError
+from shardwright.base.errors import InputError, UnsafeDataError
 from tests.adopt.files import LABELS, PIXELS, refused
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import InputError
-from datasets.base.formats import open_reader
+from shardwright.base.errors import InputError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
 from tests.adopt.files import COUNT, IMAGE, LABELS, PNGS, by_pyarrow_file, refused, table
 
 

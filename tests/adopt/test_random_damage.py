@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FUZZ = """
 import os, random, shutil, sys
 from pathlib import Path
-from datasets.base.adopt import index_files
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import open_reader
+from shardwright.base.index_files import index_files
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import open_reader
 
 os.fsync = lambda fd: None
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import ConfigError
-from datasets.base.formats import open_reader
-from datasets.base.merge import merge
-from datasets.base.verify import verify
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.tar.tar_converter import TarConverter
+from shardwright.base.errors import ConfigError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
+from shardwright.base.merge import merge
+from shardwright.base.verify import verify
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.tar.converter import TarConverter
+from shardwright.training.loader import ThreadedLoader
 from tests.adopt.files import (
     COUNT,
     LABELS,
@@ -28,7 +29,6 @@ from tests.adopt.files import (
     foreign,
     state,
 )
-from utils.loader import ThreadedLoader
 
 
 @foreign

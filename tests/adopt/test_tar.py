@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import CorruptShardError, InputError, UnsafeDataError
-from datasets.base.formats import open_reader
+from shardwright.base.errors import CorruptShardError, InputError, UnsafeDataError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
 from tests.adopt.files import PNGS, refused, write_tar
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base.adopt import index_files
-from datasets.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
-from datasets.base.formats import open_reader
-from datasets.base.verify import verify
+from shardwright.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
+from shardwright.base.formats import open_reader
+from shardwright.base.index_files import index_files
+from shardwright.base.verify import verify
 from tests.adopt.files import PIXELS, PNGS, write_tar
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from datasets.cli.main import main
+from shardwright.cli.main import main
 from tests.cli.commands import CLASSES, COLOURS, Run
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format, open_reader
 from tests.cli.commands import Run, convert
 from tests.conformance.tools import hashes
 

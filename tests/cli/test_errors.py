@@ -69,7 +69,7 @@ def test_a_traceback_only_when_asked(out: Path, run: Run) -> None:
 
 
 def test_an_error_nobody_expected_is_one_line_too(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.cli.formats.format_names", lambda: 1 / 0)
+    monkeypatch.setattr("shardwright.cli.formats.format_names", lambda: 1 / 0)
     code, _, errors = run("formats")
     assert code == 1
     assert re.fullmatch(r"shardwright: ZeroDivisionError: .*--traceback.*\n", errors)
@@ -79,7 +79,7 @@ def test_a_python_without_the_library_is_told_of(run: Run, monkeypatch: pytest.M
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'tqdm'")
 
-    monkeypatch.setattr("datasets.cli.formats.format_names", missing)
+    monkeypatch.setattr("shardwright.cli.formats.format_names", missing)
     _, _, errors = run("formats")
     assert errors.startswith("shardwright: No module named 'tqdm'; install shardwright into the Python that runs it")
     assert sys.executable in errors
@@ -97,8 +97,8 @@ def test_a_full_disk_is_a_storage_error(photos: Path, out: Path, run: Run, monke
 
 
 def test_a_locked_split_is_a_storage_error(photos: Path, out: Path, run: Run) -> None:
-    from datasets.base.commit import SplitPaths
-    from datasets.base.lock import split_lock
+    from shardwright.base.split.paths import SplitPaths
+    from shardwright.base.storage.lock import split_lock
 
     with split_lock(SplitPaths(out, "train"), 0, 1):
         code, _, errors = run("convert", photos, out, "--format", "tar", "--num-workers", 0)

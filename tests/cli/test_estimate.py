@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from datasets.base.formats import format_names
-from datasets.cli.estimate import estimate
-from datasets.sources import open_source
+from shardwright.base.formats import format_names
+from shardwright.base.open_source import open_source
+from shardwright.cli.estimate import estimate
 from tests.cli.commands import Run
 
 

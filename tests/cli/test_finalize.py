@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datasets.base.errors import StorageError
+from shardwright.base.errors import StorageError
 from tests.cli.commands import Run
 
 
@@ -23,7 +23,7 @@ def test_finalize_publishes_what_is_complete(photos: Path, out: Path, run: Run) 
         raise StorageError("the disk is full; make room")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasets.base.publish.write_manifest", full)
+        patch.setattr("shardwright.base.writing.finish.write_manifest", full)
         assert run("convert", photos, out, "--format", "tar", "--num-workers", 0)[0] == 3
     assert "shardwright finalize" in run("info", out)[2]
     code, printed, _ = run("finalize", out)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from datasets.base.formats import format_names
-from datasets.cli.main import COMMANDS
+from shardwright.base.formats import format_names
+from shardwright.cli.main import COMMANDS
 from tests.cli.commands import ROOT, Run, command
 
 
@@ -34,7 +34,7 @@ def test_every_command_has_help_with_examples_that_it_understands(name: str, run
 def test_help_and_formats_do_not_wait_for_torch() -> None:
     code = """
         import contextlib, sys
-        from datasets.cli.main import main
+        from shardwright.cli.main import main
         for arguments in (["--help"], ["formats"], ["verify", "--help"], ["convert", "--format", "nope"]):
             with contextlib.suppress(SystemExit):
                 main(arguments)

@@ -15,7 +15,7 @@ def test_info_shows_what_is_in_it(photos: Path, out: Path, run: Run) -> None:
     assert code == 0
     for part in (
         "split small: memmap",
-        "reader   MemmapReader, from datasets.memmap.memmap_reader",
+        "reader   MemmapReader, from shardwright.memmap.reader",
         "split train: parquet",
         "image: image, 4x6x3 uint8, modes RGB (7), 72 bytes each",
         "7 in 3 shards of up to 3",

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import pytest
 
-from datasets.base import formats
-from datasets.base.fields import Field
-from datasets.base.formats import Format, format_names, get_format, open_reader
-from datasets.cli.constructor import join_pairs, options_of
-from datasets.tar.tar_converter import TarConverter
+from shardwright.base import formats
+from shardwright.base.fields import Field
+from shardwright.base.formats import Format, format_names, get_format, open_reader
+from shardwright.cli.constructor import join_pairs, options_of
+from shardwright.tar.converter import TarConverter
 from tests.cli.commands import Run, convert
 
 

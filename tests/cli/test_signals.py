@@ -12,8 +12,8 @@ from tests.conformance.tools import hashes
 
 INTERRUPTING = """
 import os, signal, sys
-from datasets.cli.main import main
-from datasets.sources.folder import FolderSource
+from shardwright.cli.main import main
+from shardwright.folders.source import FolderSource
 
 read = FolderSource.__getitem__
 main_process = os.getpid()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datasets.tar.tar_converter import TarConverter
+from shardwright.tar.converter import TarConverter
 from tests.cli.commands import Run, convert
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.formats import get_format
+from shardwright.base.formats import get_format
 from tests.conformance.tools import Store, hashes, numbered
 
 WORKERS = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base.errors import CorruptShardError, IncompleteDatasetError, ShardwrightError, UnsafeDataError
-from datasets.base.verify import verify
+from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, ShardwrightError, UnsafeDataError
+from shardwright.base.verify import verify
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, hashes, numbered, picture, same_as_numbered
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
-from datasets.base.fields import Field
-from datasets.base.formats import format_names, get_format, open_reader
+from shardwright.base.errors import ConfigError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
+from shardwright.base.fields import Field
+from shardwright.base.formats import format_names, get_format, open_reader
 from tests.conformance.tools import Store, hashes, numbered, picture, same_as_numbered
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base import formats, storage
-from datasets.base.errors import ShardwrightError
-from datasets.base.formats import Format, get_format, register
+from shardwright.base import formats
+from shardwright.base.errors import ShardwrightError
+from shardwright.base.formats import Format, get_format, register
+from shardwright.base.storage import files as storage
 from tests.conformance import (
     test_determinism,
     test_durability,

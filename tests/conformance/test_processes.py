@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from datasets.base.formats import format_names
+from shardwright.base.formats import format_names
 from tests.conformance.children import Child, in_child
 from tests.conformance.tools import Store, numbered, open_files, same_as_numbered
 

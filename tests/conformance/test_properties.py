@@ -18,12 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from datasets.base import write
-from datasets.base.commit import SplitPaths
-from datasets.base.errors import CorruptShardError, IncompleteDatasetError, PlanMismatchError
-from datasets.base.fields import Field
-from datasets.base.published import load_manifest
-from datasets.base.verify import verify
+from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, PlanMismatchError
+from shardwright.base.fields import Field
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.published import load_manifest
+from shardwright.base.verify import verify
+from shardwright.base.writing import shards as write
 from tests.conformance.children import in_child
 from tests.conformance.crash import Inline, Snapshots, Steps, Tree, write_tree
 from tests.conformance.own_library import read_shards

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base.fields import Field
-from datasets.base.formats import open_reader
-from datasets.base.images import EncodedImage
+from shardwright.base.fields import Field
+from shardwright.base.formats import open_reader
+from shardwright.base.images import EncodedImage
 from tests.conformance.own_library import read_shards
 from tests.conformance.tools import CLASSES, SHAPE, Store, numbered, picture, same_as_numbered
 

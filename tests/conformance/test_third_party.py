@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from datasets.base.fields import Field
+from shardwright.base.fields import Field
 from tests.conformance.own_library import read_shards
 from tests.conformance.tools import CLASSES, Store, make_folder, rgb
 

@@ -5,7 +5,7 @@ import pytest
 from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, Normalize, Resize, ToTensor
 
-from datasets.base.errors import ConfigError
+from shardwright.base.errors import ConfigError
 from tests.conformance.tools import Store, numbered, picture
 
 

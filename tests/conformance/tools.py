@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datasets.base.formats import get_format
-from datasets.base.images import ResizeAndConvert
+from shardwright.base.formats import get_format
+from shardwright.base.images import ResizeAndConvert
 
 CLASSES = ("cat", "dog", "eel")
 SHAPE = (8, 12)  # height and width of the fixed-size formats in these tests

@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from datasets.base.errors import InputError
-from datasets.base.images import decode, decode_pil, probe
+from shardwright.base.errors import InputError
+from shardwright.base.images import decode, decode_pil, probe
 from tests.images.pictures import SOURCES, every_source, noise, pillow, png, saved
 
 

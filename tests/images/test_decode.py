@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError
-from datasets.base.images import decode, decode_pil, probe, resize
+from shardwright.base.errors import ConfigError
+from shardwright.base.images import decode, decode_pil, probe, resize
 from tests.images.pictures import SOURCES, every_source, noise, photo, pillow, saved
 
 REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "imagenet-sample"

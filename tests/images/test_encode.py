@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError
-from datasets.base.images import decode, decode_pil, encode, probe
+from shardwright.base.errors import ConfigError
+from shardwright.base.images import decode, decode_pil, encode, probe
 from tests.images.pictures import noise, palette_image, photo, saved
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base.errors import InputError, LimitError, UnsupportedImageError
-from datasets.base.images import EncodedImage, encode, to_array, to_pil
+from shardwright.base.errors import InputError, LimitError, UnsupportedImageError
+from shardwright.base.images import EncodedImage, encode, to_array, to_pil
 from tests.images.pictures import noise, png
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError
-from datasets.base.images import ResizeAndConvert, decode, decode_pil, encode, probe, to_array, to_mode
+from shardwright.base.errors import ConfigError
+from shardwright.base.images import ResizeAndConvert, decode, decode_pil, encode, probe, to_array, to_mode
 from tests.images.pictures import SOURCES, every_source, palette_image, png, saved
 
 

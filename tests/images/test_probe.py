@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import InputError
-from datasets.base.images import ImageInfo, decode, probe
+from shardwright.base.errors import InputError
+from shardwright.base.images import ImageInfo, decode, probe
 from tests.images.pictures import SOURCES, chunk, every_source, png
 
 

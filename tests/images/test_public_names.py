@@ -3,8 +3,8 @@
 import pytest
 
 import utils.utils
-from datasets.base import images
-from datasets.base.images import ResizeAndConvert
+from shardwright.base import images
+from shardwright.base.images import ResizeAndConvert
 
 
 @pytest.mark.parametrize("module", [images, utils.utils])

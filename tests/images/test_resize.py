@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base.errors import ConfigError, UnsupportedImageError
-from datasets.base.images import ResizeAndConvert, resize
+from shardwright.base.errors import ConfigError, UnsupportedImageError
+from shardwright.base.images import ResizeAndConvert, resize
 from tests.images.pictures import noise, photo
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base import images
-from datasets.base.images import EncodedImage, ResizeAndConvert, decode, encode, resize
+from shardwright.base import images
+from shardwright.base.images import EncodedImage, ResizeAndConvert, decode, encode, resize
 from tests.images.pictures import SOURCES, every_source, photo
 
 

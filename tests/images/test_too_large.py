@@ -6,8 +6,8 @@ import zlib
 import pytest
 from PIL import Image
 
-from datasets.base.errors import LimitError
-from datasets.base.images import MAX_PIXELS, decode, decode_pil, probe
+from shardwright.base.errors import LimitError
+from shardwright.base.images import MAX_PIXELS, decode, decode_pil, probe
 from tests.images.pictures import SOURCES, chunk, noise, png, saved
 
 

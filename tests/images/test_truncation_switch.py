@@ -7,8 +7,8 @@ import warnings
 import pytest
 from PIL import ImageFile
 
-from datasets.base.errors import InputError
-from datasets.base.images import decode, decode_pil, probe
+from shardwright.base.errors import InputError
+from shardwright.base.images import decode, decode_pil, probe
 from tests.images.pictures import SOURCES
 
 
@@ -49,7 +49,7 @@ def test_threads_leave_the_switch_of_pillow_as_it_was(monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_a_fork_while_another_thread_opens_an_image_does_not_block_the_child():
-    from datasets.base.image_pillow import _strict
+    from shardwright.base.images.pillow import _strict
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads

@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from datasets.base.errors import UnsupportedImageError
-from datasets.base.images import decode, decode_pil, encode, probe, to_mode
+from shardwright.base.errors import UnsupportedImageError
+from shardwright.base.images import decode, decode_pil, encode, probe, to_mode
 from tests.images.pictures import SOURCES, noise, saved
 
 

@@ -4,10 +4,10 @@ import gc
 
 import pytest
 
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
 from tests.loader.photos import Photos, loader_threads
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasets.base.images import EncodedImage
+from shardwright.base.images import EncodedImage
 
 COUNT = 45
 

@@ -3,13 +3,13 @@
 import pytest
 from torch.utils.data import IterableDataset
 
-from datasets.base.errors import ConfigError, CorruptShardError, InputError
-from datasets.base.fields import Field
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.base.errors import ConfigError, CorruptShardError, InputError
+from shardwright.base.fields import Field
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import TrainTransform
 from tests.loader.photos import Photos
-from utils.loader import ThreadedLoader
-from utils.transforms import TrainTransform
 
 
 class Broken:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from utils.loader import ThreadedLoader
-from utils.ring import Pool
-from utils.transforms import TrainTransform
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.ring import Pool
+from shardwright.training.transforms import TrainTransform
 
 
 def test_kept_batches_are_never_overwritten(raw):

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler
 
-from datasets.base.errors import ConfigError
+from shardwright.base.errors import ConfigError
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.samplers import GlobalSampler
+from shardwright.training.transforms import TrainTransform
 from tests.loader.photos import flat, same
-from utils.loader import ThreadedLoader
-from utils.samplers import GlobalSampler
-from utils.transforms import TrainTransform
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4, 6])

@@ -8,14 +8,14 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from datasets.base.errors import ConfigError, CorruptShardError
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.base.errors import ConfigError, CorruptShardError
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import EvalTransform, TrainTransform
 from tests.loader.photos import COUNT, Photos, flat, same
-from utils.loader import ThreadedLoader
-from utils.transforms import EvalTransform, TrainTransform
 
 
 @pytest.mark.parametrize("num_threads", [0, 1, 3])

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from shardwright.training.loader import ThreadedLoader
 from tests.loader.photos import loader_threads, same
-from utils.loader import ThreadedLoader
 
 
 def test_threads_end_with_a_break(raw):
@@ -67,8 +67,8 @@ def test_other_threads_keep_their_number_of_cores(raw):
 LIVE = """
 import sys
 sys.path.insert(0, {root!r})
-from datasets.memmap.memmap_reader import MemmapReader
-from utils.loader import ThreadedLoader
+from shardwright.memmap.reader import MemmapReader
+from shardwright.training.loader import ThreadedLoader
 iterator = iter(ThreadedLoader(MemmapReader({path!r}), 2, num_threads=3))
 next(iterator)
 {end}

@@ -9,12 +9,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from datasets.base.images import EncodedImage
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.base.images import EncodedImage
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import EvalTransform, TrainTransform
 from tests.loader.photos import COUNT, flat, same
-from utils.loader import ThreadedLoader
-from utils.transforms import EvalTransform, TrainTransform
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "raw"])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base.errors import IncompleteDatasetError
-from datasets.base.formats import open_reader
-from datasets.parquet.parquet_converter import ParquetConverter
+from shardwright.base.errors import IncompleteDatasetError
+from shardwright.base.formats import open_reader
+from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import hashes
 from tests.slurm.cluster import Cluster, wait_until
 

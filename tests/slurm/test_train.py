@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from datasets.parquet.parquet_converter import ParquetConverter
+from shardwright.parquet.converter import ParquetConverter
 from tests.slurm.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]

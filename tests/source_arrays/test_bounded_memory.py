@@ -5,9 +5,9 @@ import tracemalloc
 
 import numpy as np
 
-from datasets.sources import array_bytes
-from datasets.sources.array_bytes import GZIP, InflatedBytes, file_bytes
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.storage import inflate as array_bytes
+from shardwright.base.storage.inflate import GZIP, InflatedBytes, file_bytes
 
 
 def test_long_streams_are_read_by_position_in_bounded_memory(tmp_path, monkeypatch):

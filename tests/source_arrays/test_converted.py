@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets.base.formats import get_format, open_reader
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.formats import get_format, open_reader
 from tests.source_arrays.files import values
 
 

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import ConfigError, InputError
 from tests.source_arrays.files import WRITERS, values
 
 

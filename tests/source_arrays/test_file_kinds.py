@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.sources import open_source
-from datasets.sources.array_files import member_names
-from datasets.sources.array_rows import rows_of_array
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.files import member_names
+from shardwright.arrays.rows import rows_of_array
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.open_source import open_source
 from tests.source_arrays.files import IDX_CODES, WRITERS, rows_equal, values
 
 DTYPES = ["|u1", "|i1", "<i2", ">i2", ">i4", "<u2", "<f4", ">f4", ">f8", "<f8", "|b1", "<c8"]
@@ -33,7 +33,7 @@ def test_every_file_format_gives_every_dtype_back(tmp_path, name, dtype):
 @pytest.mark.parametrize("block_bytes", [1, 40, 10**6])
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "c.npz"])
 def test_fortran_order_is_read_in_blocks(tmp_path, monkeypatch, name, block_bytes):
-    monkeypatch.setattr("datasets.sources.array_rows.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("shardwright.arrays.rows.BLOCK_BYTES", block_bytes)
     array = values((9, 4, 3, 2), ">i4")
     WRITERS[name](tmp_path / name, np.asfortranarray(array))
     source = ArraySource(tmp_path / name)

@@ -3,8 +3,8 @@
 import h5py
 import pytest
 
-from datasets.base.errors import ConfigError, InputError, LimitError, UnsafeDataError
-from datasets.sources.array_files import member_names, open_rows
+from shardwright.arrays.files import member_names, open_rows
+from shardwright.base.errors import ConfigError, InputError, LimitError, UnsafeDataError
 from tests.source_arrays.files import rows_equal, values, write_h5
 
 

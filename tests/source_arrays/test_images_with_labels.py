@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError
-from datasets.sources import open_source
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import ConfigError
+from shardwright.base.open_source import open_source
 from tests.source_arrays.files import values, write_idx, write_idx_gz
 
 

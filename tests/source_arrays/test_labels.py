@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.sources.array_labels import load_labels
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.labels import load_labels
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import ConfigError, InputError
 from tests.source_arrays.files import values, write_h5, write_idx, write_idx_gz, write_npy, write_npz
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.base.errors import ConfigError, InputError
-from datasets.sources.arrays import ArraySource, find_layout
+from shardwright.arrays.source import ArraySource, find_layout
+from shardwright.base.errors import ConfigError, InputError
 from tests.source_arrays.files import values
 
 

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from datasets.base.errors import InputError
-from datasets.sources.array_rows import MemoryRows, PackedRows
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.rows import MemoryRows, PackedRows
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import InputError
 from tests.source_arrays.files import rows_equal, values
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.base.formats import get_format, open_reader
-from datasets.sources import open_source
+from shardwright.base.formats import get_format, open_reader
+from shardwright.base.open_source import open_source
 
 MNIST = Path(__file__).resolve().parents[3] / "shared/data/mnist-t10k"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base.errors import InputError, UnsafeDataError
-from datasets.sources.array_files import open_rows
-from datasets.sources.arrays import ArraySource
+from shardwright.arrays.files import open_rows
+from shardwright.arrays.source import ArraySource
+from shardwright.base.errors import InputError, UnsafeDataError
 from tests.source_arrays.files import header
 
 

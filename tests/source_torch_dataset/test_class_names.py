@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import Subset
 from torchvision import datasets as tv
 
-from datasets.sources import open_source
-from datasets.sources.torch_dataset import DatasetSource
+from shardwright.base.open_source import open_source
+from shardwright.torch_datasets.source import DatasetSource
 from tests.source_torch_dataset.samples import PICTURE, Inverted, Items, pets
 
 

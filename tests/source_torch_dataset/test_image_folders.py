@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import Subset
 from torchvision import datasets as tv
 
-from datasets.base.errors import InputError
-from datasets.sources import open_source
-from datasets.sources.folder import FolderSource
-from datasets.sources.torch_dataset import FolderLikeSource, is_folder_like
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import open_source
+from shardwright.folders.source import FolderSource
+from shardwright.torch_datasets.source import FolderLikeSource, is_folder_like
 from tests.source_torch_dataset.samples import on_disk, stored, with_samples
 
 

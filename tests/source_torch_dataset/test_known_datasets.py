@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets as tv
 
-from datasets.sources import open_source
-from datasets.sources.torch_dataset import FolderLikeSource, is_folder_like
+from shardwright.base.open_source import open_source
+from shardwright.torch_datasets.source import FolderLikeSource, is_folder_like
 from tests.source_torch_dataset.samples import TWO, bare, pets
 
 

@@ -7,9 +7,9 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Subset
 from torchvision import datasets as tv
 
-from datasets.base.errors import InputError
-from datasets.sources import open_source
-from datasets.sources.torch_dataset import DatasetSource, FolderLikeSource, is_folder_like
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import open_source
+from shardwright.torch_datasets.source import DatasetSource, FolderLikeSource, is_folder_like
 from tests.source_torch_dataset.samples import Inverted, with_samples
 
 

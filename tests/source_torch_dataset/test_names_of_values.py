@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base.errors import InputError
-from datasets.sources.torch_dataset import name_values
+from shardwright.base.errors import InputError
+from shardwright.torch_datasets.source import name_values
 from tests.source_torch_dataset.samples import IDS, PICTURE
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from datasets.base.errors import InputError
-from datasets.sources import open_source
-from datasets.sources.torch_dataset import DatasetSource
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import open_source
+from shardwright.torch_datasets.source import DatasetSource
 from tests.source_torch_dataset.samples import PICTURE, Items
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from datasets.base.errors import InputError
-from datasets.sources import Source, open_source
-from datasets.sources.torch_dataset import DatasetSource
+from shardwright.base.errors import InputError
+from shardwright.base.open_source import Source, open_source
+from shardwright.torch_datasets.source import DatasetSource
 from tests.source_torch_dataset.samples import IDS, PICTURE, Items
 
 
@@ -54,7 +54,7 @@ def test_a_source_is_taken_as_it_is():
 def split_source(monkeypatch):
     """A stand-in for the class that reads converted splits: it keeps its arguments."""
     made = SimpleNamespace(SplitSource=lambda *args: args)
-    monkeypatch.setitem(sys.modules, "datasets.sources.split", made)
+    monkeypatch.setitem(sys.modules, "shardwright.base.view_source", made)
 
 
 def test_a_converted_dataset_is_told_by_its_manifest(tmp_path, split_source):

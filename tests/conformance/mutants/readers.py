@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from datasets.base import reader
-from datasets.base.storage import FileCache
+from shardwright.base import reader
+from shardwright.base.storage.files import FileCache
 
 
 class LastShardOffByOne:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datasets.base.images import EncodedImage
+from shardwright.base.images import EncodedImage
 
 CALLS = itertools.count()
 

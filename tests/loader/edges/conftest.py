@@ -2,8 +2,8 @@
 
 import pytest
 
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
 from tests.loader.edges.arrays import samples
 
 

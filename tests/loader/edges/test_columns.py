@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.base.fields import Field
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
+from shardwright.base.fields import Field
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
+from shardwright.training.loader import ThreadedLoader
 from tests.loader.edges.arrays import COUNT
-from utils.loader import ThreadedLoader
 
 
 @pytest.mark.parametrize("mmap", [False, True])

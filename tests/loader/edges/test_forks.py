@@ -3,9 +3,9 @@
 import multiprocessing
 import threading
 
-from datasets.memmap.memmap_reader import MemmapReader
-from utils import crew
-from utils.loader import ThreadedLoader
+from shardwright.memmap.reader import MemmapReader
+from shardwright.training import crew
+from shardwright.training.loader import ThreadedLoader
 
 
 def forked_while(lock, function):

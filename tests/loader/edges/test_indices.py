@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import TrainTransform
 from tests.loader.edges.arrays import COUNT, within
-from utils.loader import ThreadedLoader
-from utils.transforms import TrainTransform
 
 
 @pytest.mark.parametrize("subset", [False, True])

@@ -6,14 +6,14 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 
-from datasets.base.fields import Field
-from datasets.memmap.memmap_converter import MemmapConverter
-from datasets.memmap.memmap_reader import MemmapReader
-from datasets.pyarrow_ipc.pyarrow_ipc_converter import IpcConverter
-from datasets.pyarrow_ipc.pyarrow_ipc_reader import IpcReader
+from shardwright.base.fields import Field
+from shardwright.memmap.converter import MemmapConverter
+from shardwright.memmap.reader import MemmapReader
+from shardwright.pyarrow_ipc.converter import IpcConverter
+from shardwright.pyarrow_ipc.reader import IpcReader
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.transforms import EvalTransform
 from tests.loader.edges.arrays import COUNT, samples
-from utils.loader import ThreadedLoader
-from utils.transforms import EvalTransform
 
 
 @pytest.mark.parametrize(

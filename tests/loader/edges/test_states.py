@@ -2,9 +2,9 @@
 
 import pytest
 
+from shardwright.training.loader import ThreadedLoader
+from shardwright.training.samplers import GlobalSampler
 from tests.loader.edges.arrays import COUNT
-from utils.loader import ThreadedLoader
-from utils.samplers import GlobalSampler
 
 
 class Stops:

@@ -1,1 +1,0 @@
-"""The command line: ``shardwright``, or ``python -m datasets.cli``."""

@@ -1,7 +1,0 @@
-"""``python -m datasets.cli`` is ``shardwright``."""
-
-import sys
-
-from datasets.cli.main import main
-
-sys.exit(main())

@@ -1,1 +1,0 @@
-"""Exports: a split as the files of other tools, so that nobody is locked in."""

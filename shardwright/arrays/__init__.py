@@ -1,0 +1,1 @@
+"""Arrays: .npy, .npz and IDX files, and arrays in memory."""

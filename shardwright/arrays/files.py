@@ -1,0 +1,195 @@
+"""Files that hold arrays: .npy, .npz, IDX (also gzipped) and HDF5.
+
+A file's header is looked at and held against the file's size before a value is
+read. Pickled objects are refused, never loaded. Values are read by position,
+so the array itself may be larger than memory.
+"""
+
+import io
+import math
+import os
+import struct
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from shardwright.arrays.rows import PackedRows, Rows
+from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
+from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
+from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
+
+__all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def _kind(file: FileBytes) -> str | None:
+    """Tell by its first bytes which kind of file this is."""
+    head = head_of(file, 8)
+    for magic, kind in ((b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"PK\x05\x06", "npz"), (HDF5_MAGIC, "h5")):
+        if head.startswith(magic):
+            return kind
+    if head and file.path.lower().endswith((".h5", ".hdf5")):
+        return "h5"  # a block of the user's own may come before HDF5's first bytes
+    if _is_idx(head):
+        return "idx"
+    if not head.startswith(b"\x1f\x8b\x08"):
+        return None
+    try:
+        found = _is_idx(head_of(InflatedBytes(file, GZIP), 4))
+    except InputError:  # told when it is opened
+        found = "idx" in os.path.basename(file.path)
+    return "idx.gz" if found else None
+
+
+def _is_idx(head: bytes) -> bool:
+    return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in _IDX_TYPES and 1 <= head[3] <= 8
+
+
+def is_array_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether `open_rows` is meant for a file: by its name or, failing that, its first bytes."""
+    return os.fsdecode(path).lower().endswith(ARRAY_SUFFIXES) or _kind(file_bytes(path)) not in (None, "npz")
+
+
+def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
+    """Open an array on disk.
+
+    Parameters
+    ----------
+    path : path
+        An .npy, .npz, IDX, gzipped IDX or HDF5 file, told by its first bytes.
+    member : str, optional
+        Which array of an .npz or HDF5 file; needed if there are several.
+
+    Raises
+    ------
+    InputError
+        If it is another kind of file, cut, or holds no plain numbers.
+    UnsafeDataError
+        If it holds Python objects, or asks for data from outside of itself.
+    ConfigError
+        If `member` is missing or unknown; the message lists what there is.
+    """
+    file = file_bytes(path)
+    kind = _kind(file)
+    if kind is None:
+        raise InputError(_unknown(file))
+    if kind == "npz":
+        return _open_npz(file, _chosen(file, member, _names(file, kind)))
+    if kind == "h5":
+        rows: Rows = _hdf5().open_hdf5(file, _chosen(file, member, _names(file, kind)))
+        return rows
+    if member is not None:
+        raise ConfigError(f"{file.shown} holds one array: leave member={member!r} out")
+    return _open_npy(file, file.size, file.shown) if kind == "npy" else _open_idx(file, gzipped=kind == "idx.gz")
+
+
+def member_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the arrays of an .npz or HDF5 file; none for a file of one array."""
+    file = file_bytes(path)
+    return _names(file, _kind(file))
+
+
+def _hdf5() -> Any:
+    """Import and return what reads HDF5 files; nobody else needs h5py."""
+    try:
+        from shardwright.hdf5 import source as array_hdf5
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"HDF5 files are read with {error.name}: pip install {error.name}") from error
+    return array_hdf5
+
+
+def _names(file: FileBytes, kind: str | None) -> list[str]:
+    if kind == "h5":
+        return list(_hdf5().hdf5_names(file))
+    return sorted(_zip_members(file)) if kind == "npz" else []
+
+
+def _unknown(file: FileBytes) -> str:
+    if not file.size:
+        return f"{file.shown} is empty: make or copy it again"
+    return (
+        f"{file.shown} is no .npy, .npz, IDX or HDF5 file (it begins with {head_of(file, 8)!r}); values without a "
+        "header are given as numpy.memmap(path, dtype=..., mode='r', shape=...)"
+    )
+
+
+def _chosen(file: FileBytes, member: str | None, names: list[str]) -> str:
+    """Return the one array that is meant."""
+    if member is None and len(names) == 1:
+        return names[0]
+    if member in names:
+        return str(member)
+    there = ", ".join(map(repr, names)) or "no array"
+    asked = "several arrays" if member is None else f"no array {member!r}"
+    raise ConfigError(f"{file.shown} has {asked}; choose with member=, it holds {there}")
+
+
+def _open_npy(source: Bytes, size: int, name: str) -> PackedRows:
+    """Read the header of an .npy file (or zip member) of `size` bytes."""
+    head = io.BytesIO(head_of(source, MAX_HEADER))
+    shape, fortran, dtype = read_npy_header(head, name)
+    _check_size(name, shape, dtype, size - head.tell())
+    return PackedRows(name, shape, dtype, source, head.tell(), fortran)
+
+
+def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
+    wanted = math.prod(shape) * dtype.itemsize
+    if found != wanted:
+        how = "cut: make or copy it again" if found < wanted else "not what its header says: it may hold several arrays"
+        raise InputError(f"{name} has {found} bytes of values, {shape} {dtype} takes {wanted}; the file is {how}")
+
+
+def _open_idx(file: FileBytes, *, gzipped: bool) -> PackedRows:
+    source: Bytes = InflatedBytes(file, GZIP) if gzipped else file
+    head = head_of(source, 4 + 8 * 4)
+    if not _is_idx(head) or len(head) < 4 + 4 * head[3]:
+        raise InputError(f"{file.shown} ends within its IDX header: make or copy it again")
+    dtype, axes = np.dtype(_IDX_TYPES[head[2]]), head[3]
+    shape = struct.unpack_from(f">{axes}I", head, 4)
+    offset = 4 + 4 * axes
+    if isinstance(source, InflatedBytes):
+        source.check(offset + math.prod(shape) * dtype.itemsize)
+    else:
+        _check_size(file.shown, shape, dtype, file.size - offset)
+    return PackedRows(file.shown, shape, dtype, source, offset)
+
+
+def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise InputError(f"{file.shown} is cut or damaged ({error}): make or copy it again") from error
+    names = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+    if len(names) != len(entries):
+        raise UnsafeDataError(f"{file.shown} holds two members of one name: write it again with numpy.savez")
+    return names
+
+
+def _open_npz(file: FileBytes, member: str) -> PackedRows:
+    entry = _zip_members(file)[member]
+    name = f"{file.shown}[{member}]"
+    part = _zip_part(file, entry, name)
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return _open_npy(part, part.size, name)
+    if entry.compress_type != zipfile.ZIP_DEFLATED:
+        raise InputError(f"{name} is compressed in another way than numpy does it: write it again with numpy.savez")
+    stream = InflatedBytes(part, RAW)
+    rows = _open_npy(stream, entry.file_size, name)
+    stream.check(entry.file_size, entry.CRC)
+    return rows
+
+
+def _zip_part(file: FileBytes, entry: zipfile.ZipInfo, name: str) -> FileBytes:
+    """Return where a member's data lies: its local header has a length of its own."""
+    header = head_of(file.part(entry.header_offset, 30), 30) if 0 <= entry.header_offset <= file.size - 30 else b""
+    if header[:4] != b"PK\x03\x04" or entry.flag_bits & 1:
+        raise InputError(f"{name} is encrypted, cut or damaged: write it again with numpy.savez")
+    start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
+    if start + entry.compress_size > file.size:
+        raise InputError(f"{name} ends at byte {file.size} of {start + entry.compress_size}: make or copy it again")
+    return file.part(start, entry.compress_size)

@@ -1,0 +1,100 @@
+"""Checks of arguments, so that a wrong one fails at construction with the mend."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shardwright.base.errors import ConfigError, OutputExistsError
+from shardwright.base.split.manifest import SPLIT_NAME
+
+__all__ = [
+    "check_callable",
+    "check_choice",
+    "check_output",
+    "check_quality",
+    "check_seconds",
+    "check_shape",
+    "check_split",
+    "check_whole",
+]
+
+
+def check_callable(name: str, value: Any) -> Any:
+    """Return something that can be called, or ``None``, or raise `ConfigError`."""
+    if value is not None and not callable(value):
+        raise ConfigError(f"{name}={value!r} cannot be called; give a function or a torchvision transform")
+    return value
+
+
+def check_whole(name: str, value: Any, low: int) -> int:
+    """Return a whole number >= `low`, or raise `ConfigError`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
+        raise ConfigError(f"{name}={value!r} must be a whole number of at least {low}")
+    return int(value.__index__())
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return a time in seconds >= 0, or raise `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ConfigError(f"{name}={value!r} must be a number of seconds, 0 or more")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return `value` if it is one of `choices`, or raise `ConfigError`."""
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def check_quality(quality: Any, encoding: str) -> int | None:
+    """Return the quality of an encoding, from 1 to 100, or ``None``, or raise `ConfigError`."""
+    if quality is None:
+        return None
+    if encoding == "png":
+        raise ConfigError(f"quality={quality!r} has no meaning for png: leave it out, or pass encoding='jpeg'")
+    if check_whole("quality", quality, 1) > 100:
+        raise ConfigError(f"quality={quality!r} must be at most 100")
+    return int(quality)
+
+
+def check_shape(value: Any) -> tuple[int, int] | None:
+    """Return (height, width), or ``None``, or raise `ConfigError`."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ConfigError(f"shape={value!r} must be (height, width), or None for images of one size")
+    return check_whole("shape[0]", value[0], 1), check_whole("shape[1]", value[1], 1)
+
+
+def check_split(value: Any) -> str:
+    """Return the name of a split, or raise `ConfigError`."""
+    if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
+        raise ConfigError(f"split={value!r} must be made of letters, digits and underscores")
+    return value
+
+
+def check_output(output: Path, input_data: Any) -> None:
+    """Raise unless `output` may become, or is, a folder of converted splits.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file, its name is too long, or it and the input lie in one another.
+    OutputExistsError
+        If it holds anything and no split of this library.
+    """
+    long = [part for part in output.parts if len(part.encode(errors="surrogateescape")) > 200]
+    if long or len(str(output).encode(errors="surrogateescape")) > 3800:
+        raise ConfigError(f"output_path is too long for file names inside of it: {str(output)[:80]}...")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output_path {output} is a file; give a folder")
+    if isinstance(input_data, (str, os.PathLike)):
+        source, real = Path(input_data).expanduser().resolve(), output.resolve()
+        if source == real or source in real.parents or real in source.parents:
+            raise ConfigError(f"output_path {output} and input_data {source} lie in one another; choose another output")
+    if output.is_dir() and any(output.iterdir()) and not (output / "metadata").is_dir():
+        raise OutputExistsError(
+            f"output_path {output} holds other files; choose an empty or new folder, or delete them yourself"
+        )

@@ -1,0 +1,136 @@
+"""Masks: images whose pixel values are ids, which nothing may alter.
+
+An image's mode tells how to show it; a mask's pixels are numbers. So the ids of
+a palette mask are its indices, of a 16-bit one its 16-bit values, and of a
+1-bit one False and True (not 0 and 255). They are only ever encoded without
+loss and resized to the nearest pixel.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from shardwright.base import images
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.images import EncodedImage, ImageLike
+from shardwright.base.images.decode import channels_last
+
+__all__ = ["encode_ids", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
+
+_NATIVE = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK")
+# torch does little with these types; the next wider one holds every value.
+_WIDER: dict[str, type[np.integer[Any]]] = {"uint16": np.int32, "uint32": np.int64}
+
+
+def to_ids(mask: ImageLike) -> NDArray[Any]:
+    """Return the pixel values of a mask as they are.
+
+    Parameters
+    ----------
+    mask : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
+        Arrays are (H, W[, C]) and tensors ([C, ]H, W), of any number type.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W), or (H, W, C) for more channels than one.
+
+    Raises
+    ------
+    InputError
+        If it is no image, or has values that no mask holds.
+    """
+    if isinstance(mask, (EncodedImage, bytes)):
+        mask = images.to_pil(mask)
+    if isinstance(mask, Image.Image):
+        return _ids_of_pil(mask)
+    array = channels_last(mask if isinstance(mask, torch.Tensor) else np.asarray(mask))
+    if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not array.size:
+        raise InputError(
+            f"an array of shape {array.shape} and type {array.dtype} is no mask: give (height, width) or "
+            "(height, width, channels) of numbers"
+        )
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _ids_of_pil(image: Image.Image) -> NDArray[Any]:
+    if image.mode in _NATIVE:
+        return np.array(image)
+    values = np.asarray(image)
+    deep = image.mode == "I" or image.mode.startswith("I;16")
+    if not deep or values.min() < 0 or values.max() > 65535:
+        raise InputError(
+            f"a mask of mode {image.mode!r} must hold whole numbers from 0 to 65535; store others as an array"
+        )
+    return values.astype(np.uint16)
+
+
+def palette_of(mask: Any) -> tuple[int, ...] | None:
+    """Return the colours of a palette mask (R, G, B of id 0, of id 1, ...); ``None`` if it has none."""
+    if isinstance(mask, EncodedImage):
+        mask = images.to_pil(mask)
+    if not isinstance(mask, Image.Image) or mask.mode != "P":
+        return None
+    return tuple(mask.getpalette("RGB") or ()) or None
+
+
+def ids_to_pil(ids: NDArray[Any], palette: tuple[int, ...] | None = None) -> Image.Image:
+    """Return ids as a PIL image, in the palette's colours if there is one.
+
+    Raises
+    ------
+    ConfigError
+        If no mode holds them.
+    """
+    try:
+        image = Image.fromarray(np.ascontiguousarray(ids))
+    except TypeError:
+        raise ConfigError(
+            f"a mask of shape {ids.shape} and type {ids.dtype} is no PIL image; read it with output='numpy' or "
+            "'tensor', or store it as an array field"
+        ) from None
+    if palette and image.mode == "L":
+        image.putpalette(list(palette))
+    return image
+
+
+def ids_to_tensor(ids: NDArray[Any]) -> torch.Tensor:
+    """Return ids as a tensor (H, W) or (C, H, W); 16-bit ones as int32, since torch hardly computes with uint16."""
+    wider = _WIDER.get(ids.dtype.name)
+    tensor = torch.from_numpy(ids if wider is None else ids.astype(wider))
+    return tensor if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes:
+    """Encode a mask without loss.
+
+    Parameters
+    ----------
+    mask : PIL.Image.Image, numpy.ndarray or torch.Tensor
+        As for `to_ids`.
+    palette : tuple of int, optional
+        Colours for an array of ids; a PIL image has its own.
+
+    Raises
+    ------
+    InputError, ConfigError
+        If no image file holds its values.
+    """
+    if not isinstance(mask, Image.Image) or mask.mode == "I":
+        mask = ids_to_pil(to_ids(mask), palette)
+    return images.encode(_with_all_colours(mask))
+
+
+def _with_all_colours(mask: Image.Image) -> Image.Image:
+    """Give every id a colour: the PNG encoder drops bits of ids that have none (255, "ignore", above all)."""
+    if mask.mode != "P":
+        return mask
+    palette = mask.getpalette("RGB") or []
+    if np.asarray(mask).max() < len(palette) // 3:
+        return mask
+    mask = mask.copy()
+    mask.putpalette([*palette, *bytes(768 - len(palette))])
+    return mask

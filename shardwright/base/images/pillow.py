@@ -1,0 +1,198 @@
+"""Opening images with Pillow, but strictly: few formats, bounded sizes, nothing truncated."""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from shardwright.base.errors import InputError, LimitError, UnsupportedImageError
+from shardwright.base.fork_lock import ForkLock
+
+__all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image"]
+
+MAX_PIXELS = 178_956_970
+"""Images with more pixels than this are refused before anything is decoded."""
+
+LARGE_PIXELS = MAX_PIXELS // 2
+"""Images with more pixels than this are read with a warning, as Pillow does."""
+
+EXTENSIONS = {
+    "BMP": "bmp",
+    "GIF": "gif",
+    "JPEG": "jpg",
+    "JPEG2000": "jp2",
+    "MPO": "jpg",  # a JPEG with a second one behind it
+    "PNG": "png",
+    "PPM": "ppm",
+    "TIFF": "tif",
+    "WEBP": "webp",
+}
+"""The formats that are read, by Pillow's names, with the file extension of each."""
+
+_FORMATS = tuple(sorted(EXTENSIONS.keys() - {"MPO"}))  # Pillow opens MPO by way of JPEG
+_REFUSED_MODES = {"F": "float", "I": "more than 16-bit (or 16-bit PGM)", "LAB": "CIELAB"}
+_OTHER_FORMATS = {
+    b"%!PS": "EPS",
+    b"%PDF": "PDF",
+    b"8BPS": "PSD",
+    b"<svg": "SVG",
+    b"DDS ": "DDS",
+    b"GRIB": "GRIB",
+    b"SIMPLE": "FITS",
+    b"\x00\x00\x01\x00": "ICO",
+    b"\x89HDF": "HDF5",
+    b"\xc5\xd0\xd3\xc6": "EPS",
+    b"\xd7\xcd\xc6\x9a": "WMF",
+    b"icns": "ICNS",
+    b"qoif": "QOI",
+}
+
+# Pillow's plug-ins fail in many ways on damaged files. `Warning` is here because Pillow
+# warns of some damage, and a warning is an exception where the user wants it so.
+_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+
+def first_bytes(data: bytes) -> str:
+    """Return the beginning of `data` for an error message."""
+    return f"{len(data)} bytes that begin with {data[:16]!r}" if data else "0 bytes"
+
+
+def check_image(height: int, width: int, mode: str) -> None:
+    """Refuse an image that is too large or of a mode that is not read.
+
+    Raises
+    ------
+    LimitError
+        If it has more than `MAX_PIXELS` pixels.
+    UnsupportedImageError
+        If its pixels are of another kind than 8- or 16-bit ones.
+    """
+    if height * width > MAX_PIXELS:
+        raise LimitError(
+            f"the image has {height} x {width} = {height * width:,} pixels, more than the "
+            f"{MAX_PIXELS:,} that are read: make it smaller or leave it out"
+        )
+    if mode in _REFUSED_MODES:
+        raise UnsupportedImageError(
+            f"the image holds {_REFUSED_MODES[mode]} values (mode {mode!r}), which fit no mode "
+            "that is read: convert it, or store it as an array"
+        )
+
+
+def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Image.Image:
+    """Open an encoded image with Pillow, but only if it is of a format that is read.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole image file.
+    load : bool
+        Decode the pixels now. Truncated data is an error whatever
+        ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` says.
+    upright : bool
+        With `load`: turn the image as its EXIF orientation says.
+
+    Raises
+    ------
+    InputError
+        If `data` is empty, damaged, truncated or no image.
+    UnsupportedImageError
+        If it is an image of a format or mode that is not read.
+    LimitError
+        If it has more than `MAX_PIXELS` pixels.
+    """
+    with guarded(data):
+        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        check_image(image.height, image.width, image.mode)
+        if load:
+            image.load()
+        return ImageOps.exif_transpose(image) if upright else image
+
+
+@contextmanager
+def guarded(data: bytes) -> Iterator[None]:
+    """Have Pillow refuse truncated images in here, and turn its errors into ours.
+
+    Parameters
+    ----------
+    data : bytes
+        The image file that is worked on, for the message.
+
+    Raises
+    ------
+    InputError, UnsupportedImageError, LimitError
+        As `open_image`.
+    """
+    try:
+        with _strict:
+            yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LimitError(f"the image is too large: {error}") from error
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise _not_read(data) from None
+    except _FAILURES as error:
+        kind = LimitError if "MAX_TEXT" in str(error) else InputError  # a bomb in a PNG text
+        raise kind(
+            f"the image is damaged or truncated ({type(error).__name__}: {error}): {first_bytes(data)}"
+        ) from error
+
+
+def _not_read(data: bytes) -> InputError:
+    """Return the error for data that is of none of the formats."""
+    read = ", ".join(_FORMATS)
+    if data[4:8] == b"ftyp":
+        return UnsupportedImageError(f"files of type {data[8:12]!r} are not read, only {read}")
+    for start, name in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            return UnsupportedImageError(f"{name} files are not read, only {read}")
+    return InputError(f"not an image, or damaged: {first_bytes(data)}; {read} are read")
+
+
+class _StrictPillow:
+    """Within it Pillow refuses truncated images, although its switch for that is global.
+
+    Where the user has set the switch, it is off while any thread is in here. The lock is held
+    for moments only, so that threads decode side by side.
+    """
+
+    def __init__(self) -> None:
+        self._wish: bool = False
+        self._process, self._lock, self._inside = os.getpid(), ForkLock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._process != os.getpid():  # the threads that were inside are not here
+                self._process, self._inside = os.getpid(), 0
+            if not self._inside:
+                self._wish = ImageFile.LOAD_TRUNCATED_IMAGES
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._wish
+
+
+_strict = _StrictPillow()

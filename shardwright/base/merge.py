@@ -1,0 +1,166 @@
+"""Join converted splits on disk: their shard files get a second name, and no byte of them is copied."""
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shardwright.base.arguments import check_split
+from shardwright.base.errors import ConfigError, StorageError
+from shardwright.base.formats import get_format
+from shardwright.base.split.manifest import Manifest, Shard, StoredFile
+from shardwright.base.split.paths import (
+    SplitPaths,
+    publish_file,
+    publish_files,
+    storage_errors,
+    sync_folder,
+    write_file,
+)
+from shardwright.base.split.publish import add_counts, add_modes, check_new, write_index
+from shardwright.base.split.published import load_manifest
+from shardwright.base.storage.lock import split_lock
+
+__all__ = ["merge"]
+
+# What a file system says that cannot give this file a second name.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+
+
+def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "train", copy: bool = False) -> Manifest:
+    """Make one split of several, without copying or changing their shards.
+
+    The shards become hard links to those of the splits, under the names of the
+    new one; index and manifest are written anew. The old splits stay; either
+    may be deleted without harm to the other. A merge that was killed is simply
+    made again.
+
+    Parameters
+    ----------
+    readers : sequence of Reader
+        Of one format, and with the same fields. In tar files the numbers in
+        the samples' names begin anew with every split.
+    output_path : path
+        Folder of the new split; it may be that of the old ones.
+    split : str
+        Name of the new split.
+    copy : bool
+        Copy shards that cannot be linked, as on another disk, instead of raising.
+
+    Returns
+    -------
+    Manifest
+        Of the new split.
+
+    Raises
+    ------
+    ConfigError
+        If the splits cannot be one: other formats, fields or kinds of sample.
+    OutputExistsError
+        If the new split is there already.
+    StorageError
+        If a shard cannot be linked and `copy` is false.
+
+    Examples
+    --------
+    >>> merge([ParquetReader("a"), ParquetReader("b")], "both")  # doctest: +SKIP
+    """
+    readers = list(readers)
+    paths = SplitPaths(Path(output_path).expanduser().absolute(), check_split(split))
+    _check_alike(readers)
+    with split_lock(paths, 0, 1):
+        check_new(paths, "choose another split= or output_path=")
+        shards = _link_shards(readers, paths, copy)
+        _write_manifest(readers, paths, shards)
+        return load_manifest(paths)
+
+
+def _check_alike(readers: list[Any]) -> None:
+    if not readers:
+        raise ConfigError("there is no split to merge; give at least one reader")
+    first = readers[0]
+    for reader in readers:
+        if not hasattr(reader, "manifest"):
+            raise ConfigError(
+                f"a {type(reader).__name__} is not a whole split on disk; give readers, or give the chosen samples "
+                "to a converter"
+            )
+        if reader.manifest.is_adopted:
+            raise ConfigError(
+                f"{reader.dataset_path} (split {reader.split!r}) only indexes files that were there before; convert "
+                "it, or join the readers with concat"
+            )
+        for name in ("format", "sample_type", "fields", "field_files"):
+            ours, theirs = getattr(first.manifest, name), getattr(reader.manifest, name)
+            if ours != theirs:
+                raise ConfigError(
+                    f"{first.dataset_path} (split {first.split!r}) and {reader.dataset_path} (split {reader.split!r}) "
+                    f"cannot be one split: {name} is {ours} and {theirs}; convert one of them anew"
+                )
+
+
+def _link_shards(readers: list[Any], paths: SplitPaths, copy: bool) -> list[Shard]:
+    """Give all shard files their names in the new split."""
+    old = [(reader, shard) for reader in readers for shard in reader.manifest.shards]
+    shards = []
+    for number, (reader, shard) in enumerate(old):
+        name = f"{paths.split}-{number:05d}-of-{len(old):05d}"
+        # train-00000-of-00010.image.npy: the name of a shard has no dot, what follows it tells the file
+        files = tuple(StoredFile(f"{name}.{file.name.partition('.')[2]}", file.size, file.xxh3) for file in shard.files)
+        for new, file in zip(files, shard.files, strict=True):
+            _link(reader.data_path / file.name, paths.data / new.name, copy)
+        shards.append(Shard(shard.num_samples, files))
+    with storage_errors(paths.data):
+        sync_folder(paths.data)
+    return shards
+
+
+def _link(old: Path, new: Path, copy: bool) -> None:
+    with storage_errors(new):
+        new.unlink(missing_ok=True)  # left by a merge that was killed
+        try:
+            os.link(old, new)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            reason = error.strerror
+    if not copy:
+        raise StorageError(
+            f"{old} cannot get the second name {new} ({reason}); choose an output_path= on the same disk, "
+            "or pass copy=True"
+        )
+    with storage_errors(new), old.open("rb") as file:
+        write_file(new, lambda copied: shutil.copyfileobj(file, copied))
+
+
+def _write_manifest(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> None:
+    manifests: list[Manifest] = [reader.manifest for reader in readers]
+    first, count = manifests[0], sum(m.num_samples for m in manifests)
+    merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
+    manifest = replace(
+        first,
+        split=paths.split,
+        modes=add_modes(m.modes for m in manifests),
+        shards=tuple(shards),
+        index=write_index(paths, first.fields, count, (reader._index for reader in readers)),
+        plan={"format": first.format, "merged": merged, "num_samples": count},
+        skipped=sum(m.skipped for m in manifests),
+        ignored=add_counts(m.ignored for m in manifests),
+        extra=_write_extra(paths, first, shards),
+    )
+    publish_file(paths.manifest, manifest.to_bytes())
+
+
+def _write_extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> tuple[StoredFile, ...]:
+    """Write the files for other tools anew, since they name the shards."""
+    record = get_format(manifest.format)
+    converter = record.load_converter()
+    contents: dict[str, bytes] = dict(converter._split_extras(paths.split, shards))
+    for shard in shards:
+        name = f"{shard.files[0].name.partition('.')[0]}{record.suffix}"
+        contents |= converter._shard_extras(paths.data / name, manifest.fields)
+    return publish_files(paths.metadata, contents)

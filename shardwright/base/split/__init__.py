@@ -1,0 +1,1 @@
+"""What was published: paths, manifest, index, and the one who reads them."""

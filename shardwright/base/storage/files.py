@@ -1,0 +1,282 @@
+"""Byte ranges from local files: pread, with a bounded number of open files per process.
+
+`os.pread` has no file position to share, so one open file serves any number of
+threads and forked processes; it releases the GIL; and at the end of a file
+that was cut it returns fewer bytes, where a mapped file kills the process.
+"""
+
+import contextlib
+import errno
+import io
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from shardwright.base.errors import CorruptShardError, StorageError
+from shardwright.base.fork_lock import ForkLock
+
+__all__ = [
+    "FileCache",
+    "Run",
+    "WriteFile",
+    "hash_file",
+    "hash_parts",
+    "mapped",
+    "read_exactly",
+    "read_into",
+    "read_runs",
+]
+
+# Buffers per call of preadv or writev: the system's limit (IOV_MAX) is 1024.
+MAX_BUFFERS = 512
+WRITE_BYTES = 2**19
+_HAS_PREAD = hasattr(os, "preadv")
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """Map a file that this process just wrote; empty files give an empty view."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            yield memoryview(b"")
+            return
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            yield view
+
+
+def hash_file(path: Path, block: int = 2**18) -> str:
+    """Return the xxh3-64 of a file as 16 hex digits; a block stays in the processor's cache until it is hashed."""
+    digest, buffer = xxhash.xxh3_64(), bytearray(block)
+    view = memoryview(buffer)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(view[:count])
+    except OSError as error:
+        raise StorageError(f"{path}: {error}; check the disk and the permissions") from error
+    return digest.hexdigest()
+
+
+def hash_parts(
+    data: memoryview, offsets: NDArray[np.int64], lengths: NDArray[np.int64], block: int = 2**18
+) -> tuple[NDArray[np.uint64], str]:
+    """Return the xxh3-64 of parts of a file, in the shape of `offsets`, and that of the whole as 16 hex digits.
+
+    One pass serves both: the whole takes what was just hashed as a part from the processor's cache.
+    """
+    hashes, digest, done = np.empty(offsets.size, np.uint64), xxhash.xxh3_64(), 0
+    starts, ends = offsets.ravel(), (offsets + lengths).ravel()
+    order = np.argsort(starts, kind="stable")
+    for place, start, end in zip(order.tolist(), starts[order].tolist(), ends[order].tolist(), strict=True):
+        hashes[place] = xxhash.xxh3_64_intdigest(data[start:end])
+        if end - done >= block:
+            digest.update(data[done:end])
+            done = end
+    digest.update(data[done:])
+    return hashes.reshape(offsets.shape), digest.hexdigest()
+
+
+class _Handle:
+    """An open file, which is closed as soon as nobody holds this any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.fd = -1
+        self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may be gone at the interpreter's exit
+        if self.fd >= 0:
+            close(self.fd)
+
+
+class FileCache:
+    """Open files, at most `limit` of them, each opened at its first use.
+
+    Safe in threads, and in a forked child, which begins with none. Pickling
+    keeps the arguments only.
+
+    Parameters
+    ----------
+    limit : int
+        Open files kept; the longest unused is closed first. A file in use is
+        never closed, so `limit` threads may hold a few more for a moment.
+    opened : callable, optional
+        Called after each opening; what it raises keeps the file from being used.
+    """
+
+    def __init__(self, limit: int = 64, opened: Callable[[], None] | None = None) -> None:
+        self.limit, self._opened = limit, opened
+        self._pid, self._lock = os.getpid(), ForkLock()
+        self._handles: OrderedDict[Path, _Handle] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type["FileCache"], tuple[Any, ...]]:
+        return FileCache, (self.limit, self._opened)
+
+    @contextlib.contextmanager
+    def open(self, path: Path, size: int) -> Iterator[int]:
+        """Lend the descriptor of a file that must have `size` bytes."""
+        handle = self._get(path, size)
+        yield handle.fd
+
+    def _get(self, path: Path, size: int) -> _Handle:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid, self._handles = os.getpid(), OrderedDict()
+            handle = self._handles.get(path)
+            if handle is None:
+                handle = _open(path, size)
+                if self._opened is not None:
+                    self._opened()
+                self._handles[path] = handle
+            else:
+                self._handles.move_to_end(path)
+            while len(self._handles) > self.limit:
+                self._handles.popitem(last=False)
+            return handle
+
+    def drop(self, path: Path) -> None:
+        """Forget a file, so that the next use opens it anew."""
+        with self._lock:
+            self._handles.pop(path, None)
+
+    def close(self) -> None:
+        """Close all files; a later use opens them again."""
+        with self._lock:
+            self._handles.clear()
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+
+def _open(path: Path, size: int) -> _Handle:
+    try:
+        handle = _Handle(path)
+        found = os.fstat(handle.fd).st_size
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; was the split moved or deleted while it was read?") from error
+    if found != size:
+        del handle  # the error, which would hold it, may be kept for long
+        raise CorruptShardError(
+            f"{path} has {found} bytes, {size} were written; restore it from a copy or convert again"
+        )
+    return handle
+
+
+# Values that lie end to end in a file: where they begin, their bytes, and the buffers they go to.
+Run = tuple[int, int, list[Any]]
+
+
+def read_runs(fd: int, runs: Iterable[Run], path: Path) -> None:
+    """Fill the buffers of all runs.
+
+    Raises
+    ------
+    CorruptShardError
+        If the file ends before that.
+    StorageError
+        If the file system fails.
+    """
+    offset = 0
+    try:
+        for offset, wanted, buffers in runs:
+            count = os.preadv(fd, buffers, offset) if _HAS_PREAD else 0
+            if count != wanted:
+                _read_rest(fd, buffers, offset, count, path)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise _failed(path, offset, error) from error
+
+
+def read_into(fd: int, buffers: list[Any], offset: int, path: Path) -> None:
+    """Fill `buffers`, which lie end to end in the file from byte `offset`; raises like `read_runs`."""
+    read_runs(fd, [(offset, sum(map(len, buffers)), buffers)], path)
+
+
+def _read_rest(fd: int, buffers: list[Any], offset: int, done: int, path: Path) -> None:
+    """Go on after a short read, buffer by buffer."""
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while done < len(view):
+            data = _read_some(fd, len(view) - done, offset + done, path)
+            view[done : done + len(data)] = data
+            done += len(data)
+        offset, done = offset + len(view), done - len(view)
+
+
+def read_exactly(fd: int, length: int, offset: int, path: Path) -> bytes:
+    """Return `length` bytes from byte `offset`; raises like `read_into`."""
+    data = _read_some(fd, length, offset, path) if length else b""
+    while len(data) < length:
+        data += _read_some(fd, length - len(data), offset + len(data), path)
+    return data
+
+
+def _read_some(fd: int, length: int, offset: int, path: Path) -> bytes:
+    try:
+        data = os.pread(fd, length, offset) if _HAS_PREAD else _seek_and_read(fd, length, offset)
+    except OSError as error:
+        raise _failed(path, offset, error) from error
+    if not data:
+        raise CorruptShardError(f"{path} ends before byte {offset + length}; it was cut while it was open")
+    return data
+
+
+class WriteFile(io.FileIO):
+    """A file, by default a new one, without a buffer, that takes each write whole.
+
+    No piece that reaches the system is larger than `WRITE_BYTES`: for larger ones Linux looks
+    for contiguous memory, which was up to ten times slower on virtual machines.
+    """
+
+    def __init__(self, path: Path, mode: str = "wb") -> None:
+        super().__init__(path, mode)
+
+    def write(self, data: Any, /) -> int:
+        """Write all bytes of a buffer."""
+        rest = memoryview(data).cast("B")
+        total = len(rest)
+        while rest:
+            rest = rest[os.write(self.fileno(), rest[:WRITE_BYTES]) :]
+        return total
+
+    def write_all(self, buffers: Iterable[Any]) -> None:
+        """Write many buffers, one after the other, without joining them first."""
+        part: list[Any] = []
+        size = 0
+        for buffer in buffers:
+            if part and (size + len(buffer) > WRITE_BYTES or len(part) == MAX_BUFFERS):
+                self._write_part(part, size)
+                part, size = [], 0
+            part.append(buffer)
+            size += len(buffer)
+        self._write_part(part, size)
+
+    def _write_part(self, part: list[Any], size: int) -> None:
+        done = os.writev(self.fileno(), part) if hasattr(os, "writev") and size <= WRITE_BYTES else 0
+        if done != size:  # a large buffer; a short write: a signal, a full disk; or no writev
+            self.write(memoryview(part[0] if len(part) == 1 else b"".join(part))[done:])
+
+
+_SEEK_LOCK = threading.Lock()
+
+
+def _seek_and_read(fd: int, length: int, offset: int) -> bytes:
+    """Read where `pread` does not exist (Windows); one thread at a time, since the position is shared."""
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, length)
+
+
+def _failed(path: Path, offset: int, error: OSError) -> StorageError:
+    stale = error.errno in (errno.ESTALE, errno.ENOENT)
+    mend = "the file was replaced on the server; open the reader again" if stale else "check the disk"
+    return StorageError(f"{path}: reading at byte {offset}: {error.strerror}; {mend}")

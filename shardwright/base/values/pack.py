@@ -1,0 +1,290 @@
+"""Values to stored bytes, and which field stores a value: pure functions. `restore` is the way back."""
+
+import json
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from shardwright.base import images
+from shardwright.base.errors import InputError
+from shardwright.base.fields import Field
+from shardwright.base.images import EncodedImage, masks
+from shardwright.base.storage.npy import npy_header
+from shardwright.base.values.tv import field_of_tv_tensor
+
+__all__ = ["MASK_NAMES", "ByteColumn", "Column", "as_npy", "infer_field", "pack", "with_palette"]
+
+MASK_NAMES = ("mask", "seg", "segmentation")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteColumn:
+    """Values of different sizes, one buffer each.
+
+    Parameters
+    ----------
+    values : sequence of bytes or memoryview
+    tags : sequence of (extension, mode), optional
+        Of images: file extension and Pillow mode.
+    warnings : sequence of str, optional
+        Of images: `ImageInfo.warning` of each. They are counted where a column is made and stay
+        behind when it is sent to another process.
+    """
+
+    values: Sequence[Any]
+    tags: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "ByteColumn":
+        return ByteColumn(self.values[rows], self.tags[rows], self.warnings[rows])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each value, shape (N,)."""
+        return np.fromiter(map(len, self.values), np.int64, len(self.values))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, self.values))
+
+    def joined(self, space: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all values end to end, in `space` if it is large enough, and their N + 1 offsets in that."""
+        offsets = np.zeros(len(self.values) + 1, dtype=np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        ends = offsets.tolist()
+        data = np.empty(ends[-1], np.uint8) if space is None or len(space) < ends[-1] else space[: ends[-1]]
+        for value, start, stop in zip(self.values, ends, ends[1:], strict=False):
+            data[start:stop] = np.frombuffer(value, np.uint8)
+        return data, offsets
+
+
+Column = NDArray[Any] | ByteColumn
+
+
+def pack(
+    field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None, *, resize: bool = True
+) -> Column:
+    """Turn the values of one field into a column.
+
+    Parameters
+    ----------
+    field : Field
+        How to store them.
+    values : sequence
+        One value per sample.
+    encoding, quality
+        How images that have no source bytes are encoded; masks never lose anything.
+    resize : bool
+        Whether images of another size than the field's are resized, or an error.
+
+    Returns
+    -------
+    ndarray of shape (N, *field.shape), or ByteColumn
+        The former for fixed-size fields.
+
+    Raises
+    ------
+    InputError
+        If a value is not what the field takes.
+    """
+    if field.is_scalar:
+        return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
+    if field.is_fixed:
+        out = np.empty((len(values), *(field.shape or ())), dtype=field.dtype)
+        for row, value in enumerate(values):
+            out[row] = _pixels(field, value, resize) if field.is_image else _array(field, value)
+        return out
+    if field.is_image:
+        files = [_image_file(field, v, encoding, quality) for v in values]
+        infos = [images.probe(file) for file in files]
+        return ByteColumn(files, [(i.extension, i.mode) for i in infos], [i.warning for i in infos])
+    return ByteColumn([_plain_bytes(field, v) for v in values])
+
+
+def _scalar(field: Field, value: Any) -> int | float:
+    if isinstance(value, (np.ndarray, torch.Tensor, np.bool_)) and value.ndim == 0:
+        value = value.item()
+    if field.kind == "float":
+        if isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool):
+            return float(value)
+        raise InputError(f"field {field.name!r} takes a number, not {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(
+            f"field {field.name!r} ({field.kind}) takes a whole number, not {value!r}; "
+            "give fields= with another kind if that is meant"
+        ) from None
+    low, high = -(2**63), 2**63 - 1
+    if field.kind == "class_label":
+        low, high = -1, len(field.names) - 1 if field.names else high
+    if not low <= number <= high:
+        raise InputError(f"field {field.name!r} takes whole numbers from {low} to {high}, not {number}")
+    return number
+
+
+@contextmanager
+def _naming(field: Field) -> Iterator[None]:
+    """Name the field in errors about a value, each of its own class if that is one of input."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = type(error) if isinstance(error, InputError) else InputError
+        raise kind(f"field {field.name!r}: {error}") from error
+
+
+def _pixels(field: Field, value: Any, resize: bool) -> NDArray[Any]:
+    """Decode one image, and resize it to the field's shape where that is allowed."""
+    shape = field.shape or ()
+    size = shape[-2:] if field.layout == "CHW" else shape[:2]
+    with _naming(field):
+        array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
+    if not resize and array.shape[:2] != size:
+        raise InputError(
+            f"field {field.name!r}: is {_by(array.shape[:2])} pixels, the first sample's {_by(size)} (height x width); "
+            "give shape= to resize all of them"
+        )
+    array = images.resize(array, size, nearest=field.kind == "mask")
+    if array.ndim == 2 and len(shape) == 3:
+        array = array[:, :, None]
+    if field.layout == "CHW" and array.ndim == 3:
+        array = array.transpose(2, 0, 1)
+    if array.shape != shape:
+        raise InputError(f"field {field.name!r} takes pixels of shape {shape}, not {array.shape}")
+    if not np.can_cast(array.dtype, np.dtype(field.dtype), "safe"):
+        raise InputError(f"field {field.name!r} takes {field.dtype} values, not {array.dtype}")
+    return array
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _ndarray(value: Any) -> NDArray[Any]:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def _array(field: Field, value: Any) -> NDArray[Any]:
+    array = _ndarray(value)
+    if array.shape != field.shape:
+        raise InputError(
+            f"field {field.name!r} takes arrays of shape {field.shape}, not {array.shape}; values of "
+            "different sizes need fields= with shape=None and a format that takes them"
+        )
+    if array.dtype.newbyteorder("<") != np.dtype(field.dtype):
+        raise InputError(f"field {field.name!r} takes {np.dtype(field.dtype)} values, not {array.dtype}")
+    return array
+
+
+def _image_file(field: Field, value: Any, encoding: str, quality: int | None) -> bytes:
+    """Return the bytes of an image's own file, or encode it."""
+    if isinstance(value, EncodedImage):
+        return value.data
+    with _naming(field):
+        if field.kind == "mask":
+            return masks.encode_ids(value, field.palette)
+        return images.encode(value, encoding, quality)
+
+
+def _plain_bytes(field: Field, value: Any) -> bytes:
+    if field.kind == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if field.kind == "text" and isinstance(value, str):
+        return value.encode()
+    if field.kind == "json":
+        if _has_odd_key(value):
+            raise InputError(f"field {field.name!r}: JSON has only strings as keys, and would turn 1 into '1'; use str")
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"field {field.name!r}: not JSON: {error}") from error
+    if field.kind == "array":
+        array = _ndarray(value)
+        if not array.dtype.hasobject:
+            array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+            return npy_header(array.dtype.str, array.shape) + array.tobytes()
+    raise InputError(f"field {field.name!r} ({field.kind}) does not take {type(value).__name__} {value!r:.80}")
+
+
+def _has_odd_key(value: Any) -> bool:
+    """Whether a dict in it has a key that would come back as another one."""
+    if isinstance(value, dict):
+        return not all(isinstance(key, str) for key in value) or any(map(_has_odd_key, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_odd_key, value))
+
+
+def as_npy(field: Field, column: Column) -> ByteColumn:
+    """Return arrays of one shape as .npy files, which everything can read; values of any size as they are."""
+    if isinstance(column, ByteColumn):
+        return column
+    header = npy_header(str(field.dtype), field.shape or ())
+    return ByteColumn([header + row.tobytes() for row in column])
+
+
+def infer_field(name: str, value: Any) -> Field:
+    """Return the field that stores values like this one.
+
+    Raises
+    ------
+    InputError
+        If no kind fits.
+    """
+    found = field_of_tv_tensor(name, value)
+    if found is not None:
+        return found
+    _refuse_file_name(name, value)
+    image_kind = "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
+    if isinstance(value, (EncodedImage, Image.Image)):
+        return Field(name, image_kind)
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
+        if (name == "image" or image_kind == "mask") and _is_image_array(value):
+            return Field(name, image_kind)
+        dtype = _ndarray(value[:0]).dtype
+        if dtype.hasobject or dtype.kind in "VSUMm":
+            raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
+        if name == "boxes" and value.ndim == 2 and value.shape[1] == 4:
+            return Field(name, "array", box_format="XYXY")  # any number of them, as torchvision's models take them
+        return Field(name, "array", dtype.str, tuple(value.shape))
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        value = value.item()
+    kinds = ((int, "int"), (float, "float"), (str, "text"), ((bytes, bytearray), "bytes"), ((dict, list), "json"))
+    for types, kind in kinds:
+        if isinstance(value, types):
+            return Field(name, kind)
+    raise InputError(
+        f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
+        "tensor, int, float, str, bytes, dict or list"
+    )
+
+
+def _refuse_file_name(name: str, value: Any) -> None:
+    if name == "image" and isinstance(value, str):
+        raise InputError(
+            f"field 'image': the text {value!r:.80} is no image; if it names a file, open it: Image.open(path). "
+            "To store text, call it something else in a dict"
+        )
+
+
+def with_palette(field: Field, value: Any) -> Field:
+    """Return a mask's field with the colours of its first value, unless it has some or there are none."""
+    if field.kind != "mask" or field.palette is not None:
+        return field
+    return replace(field, palette=masks.palette_of(value))
+
+
+def _is_image_array(value: Any) -> bool:
+    """Whether an array (H, W[, C]) or a tensor ([C, ]H, W) can be an image."""
+    channels = value.shape[0 if isinstance(value, torch.Tensor) else -1]
+    kinds = (torch.uint8, torch.uint16, torch.bool) if isinstance(value, torch.Tensor) else ("uint8", "uint16", "bool")
+    return value.dtype in kinds and (value.ndim == 2 or (value.ndim == 3 and channels in (1, 3, 4)))

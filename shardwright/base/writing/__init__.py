@@ -1,0 +1,1 @@
+"""A conversion: plan, batches, shards, and the end."""

@@ -1,0 +1,303 @@
+"""Converter: what all converters share, whatever their values and their format."""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from shardwright.base.arguments import (
+    check_choice,
+    check_output,
+    check_quality,
+    check_seconds,
+    check_split,
+    check_whole,
+)
+from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
+from shardwright.base.fields import Field, check_fields
+from shardwright.base.open_source import open_source
+from shardwright.base.source import Source
+from shardwright.base.split.manifest import Manifest, Shard
+from shardwright.base.split.paths import SplitPaths, make_folders, storage_errors, write_file
+from shardwright.base.storage.lock import split_lock
+from shardwright.base.values.pack import Column, infer_field, pack, with_palette
+from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
+from shardwright.base.writing.listing import has_listing, open_unless_listed, write_listing
+from shardwright.base.writing.pipeline import Batch, Failure, worker_errors
+from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source, listing_path
+from shardwright.base.writing.ranks import rank_and_world
+from shardwright.base.writing.replace import finish_swap
+from shardwright.base.writing.shards import ShardWriter, write_shards
+
+__all__ = ["Converter"]
+
+
+class Converter(ABC):
+    """Turns an input into the shards of one split.
+
+    Parameters
+    ----------
+    input_data : path, Dataset or Source
+        A folder of class folders, an archive of one, any map-style
+        ``torch.utils.data.Dataset``, or the path or reader of a converted split.
+    output_path : path
+        Folder of the converted splits; made if missing.
+    images_per_file : int
+        Samples per shard.
+    batch_size : int
+        Samples that a worker packs at a time (at most); bounds memory, changes no byte.
+    num_workers : int
+        Workers; 0: none. Threads where the input is files of images, or processes of which each
+        writes whole shards if there are many; else processes that read. Changes no byte.
+    split : str
+        Name of the split: ``train``, ``validation``, ``test``, ...
+    fields : sequence of Field, optional
+        How to store fields that should not be inferred from the first sample.
+    encoding : {"png", "jpeg", "webp"}
+        For images that come as pixels, not as files. Masks are always PNG.
+    quality : int, optional
+        1 to 100, of ``"jpeg"`` and ``"webp"``.
+    on_error : {"raise", "skip"}
+        What to do about a sample that cannot be converted. Skipped ones are
+        listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
+    max_skipped : int, optional
+        More skipped samples than this are an error. Each rank counts those that it meets in
+        one call: all ranks together, or a conversion that goes on, may skip more.
+    overwrite : bool
+        Replace a converted split: the new one is written aside, then swapped in.
+    dist : bool
+        Share the work among the processes (ranks) of torchrun, srun, mpirun or ``torch.distributed``.
+    rank, num_replicas : int, optional
+        Instead of `dist`: the number of this process, from 0, and of all processes.
+    wait : bool
+        Whether `convert` waits until all ranks are done.
+    wait_timeout : float
+        Seconds without a new shard, or without a sign of rank 0, after which a waiting
+        rank gives up.
+    progress : bool, optional
+        Progress bar; by default only on a terminal.
+
+    Raises
+    ------
+    ConfigError, InputError, OutputExistsError
+        If an argument is wrong, before anything is written.
+    """
+
+    format_name: ClassVar[str]
+    fixed_size: ClassVar[bool]
+    fields: tuple[Field, ...] = ()  # known once `convert` has begun
+    _resize = True  # an image of another size than its field's
+
+    def __init__(
+        self,
+        input_data: Any,
+        output_path: str | Path,
+        images_per_file: int = 1000,
+        batch_size: int = 100,
+        num_workers: int = 4,
+        *,
+        split: str = "train",
+        fields: Sequence[Field] = (),
+        encoding: Literal["png", "jpeg", "webp"] = "png",
+        quality: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_skipped: int | None = None,
+        overwrite: bool = False,
+        dist: bool = False,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        wait: bool = True,
+        wait_timeout: float = 3600.0,
+        progress: bool | None = None,
+    ) -> None:
+        self.images_per_file = check_whole("images_per_file", images_per_file, 1)
+        self.batch_size = check_whole("batch_size", batch_size, 1)
+        self.num_workers = check_whole("num_workers", num_workers, 0)
+        check_split(split)
+        self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
+        self.quality = check_quality(quality, self.encoding)
+        self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
+        self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
+        self.overwrite, self.wait, self.progress = overwrite, wait, progress
+        self.wait_timeout = check_seconds("wait_timeout", wait_timeout)
+        self.rank, self.world = rank_and_world(dist, rank, num_replicas)
+        self.given_fields = {f.name: f for f in fields}
+        output = Path(output_path).expanduser().absolute()
+        check_output(output, input_data)
+        self.paths = SplitPaths(output, split)
+        self._input = input_data
+        self._source = open_unless_listed(input_data) if self.rank else open_source(input_data)
+        if self._source is not None and not len(self._source):
+            raise InputError("input_data has no samples; there is nothing to convert")
+
+    @property
+    def source(self) -> Source:
+        """What is converted. Rank 0 alone lists the files of a folder or archive; the others wait for its list."""
+        if self._source is None:
+            place = self.paths.staging if self.overwrite else self.paths
+            self._source = listed_source(place, self._input, self.wait_timeout)
+        return self._source
+
+    def convert(self) -> Manifest | None:
+        """Write this rank's shards and publish the split when all are there.
+
+        A conversion that was killed goes on where it stopped when the same call
+        is made again, with any number of workers or ranks. A split that is
+        already complete is left as it is.
+
+        Returns
+        -------
+        Manifest
+            Of the published split; ``None`` if other ranks are still at work
+            and ``wait`` is false.
+
+        Raises
+        ------
+        InputError
+            If a sample cannot be converted; the message names it.
+        PlanMismatchError
+            If the split was begun with other input or options.
+        LockedError
+            If another process writes the same split.
+        StorageError
+            If the disk fails or is full; run again when there is room.
+        """
+        # A split that is there is replaced, confirmed or refused; only the first of these reads the input.
+        if self.on_error == "raise" and self.rank == 0 and (self.overwrite or not self.paths.manifest.exists()):
+            self.source.check()
+        fields = self._fields()
+        plan = Plan.of(self.source, self.format_name, self.paths.split, fields, self._options())
+        with worker_errors(), storage_errors(self.paths.root), split_lock(self.paths, self.rank, self.world):
+            target = self._target(plan)
+            if not finished(target, plan, moving=target != self.paths):
+                self._write(target, plan)
+            return publish_when_complete(self.paths, target, plan, self.world, self.wait, self.wait_timeout)
+
+    def _write(self, target: SplitPaths, plan: Plan) -> None:
+        """Agree with the other ranks on the plan, and write this rank's shards."""
+        make_folders(target)
+        if self.rank == 0 and self.world > 1:
+            self._publish_listing(target, plan)
+        agree_on_plan(target, plan, self.rank, self.wait_timeout)
+        if target != self.paths and self.world > 1:
+            target.rank(self.rank).touch()
+        try:
+            write_shards(self._writer(target, plan), self.rank, self.world)
+        except StorageError:
+            # A late rank, in a resume: the others have found all shards, published and cleaned up.
+            if not target.manifest.exists():
+                raise
+
+    def _publish_listing(self, target: SplitPaths, plan: Plan) -> None:
+        """Hand the list of input files to the other ranks, unless the plan there is another one."""
+        if has_listing(self.source) and Plan.read(target.plan) in (None, plan):
+            write_file(listing_path(target), partial(write_listing, self.source))
+
+    def _target(self, plan: Plan) -> SplitPaths:
+        """Return where to write: aside, if a split is to be replaced."""
+        if not self.overwrite:
+            finish_swap(self.paths, self.wait_timeout)
+            return self.paths
+        staging = self.paths.staging
+        if self.rank == 0 and staging.root.exists() and not begun_by(staging, plan):
+            shutil.rmtree(staging.root)
+        return staging
+
+    def _writer(self, target: SplitPaths, plan: Plan) -> ShardWriter:
+        return ShardWriter(
+            paths=target,
+            plan=plan,
+            source=self.source,
+            collate=self._custom_collate_fn_with(plan.fields),
+            write=self._write_shard,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            # A hook of somebody else's may be no friend of threads.
+            threads=self.source.threads and type(self)._custom_collate_fn is Converter._custom_collate_fn,
+            max_skipped=self.max_skipped,
+            progress=self.progress,
+        )
+
+    def _custom_collate_fn_with(self, fields: tuple[Field, ...]) -> Any:
+        """Return the hook, bound to a converter that knows the fields and carries no input."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__, _source=None, _input=None, fields=fields)
+        return bound._custom_collate_fn
+
+    def _options(self) -> dict[str, Any]:
+        """Return what decides about the bytes on disk, as JSON values."""
+        return {
+            "images_per_file": self.images_per_file,
+            "encoding": self.encoding,
+            "quality": self.quality,
+            "on_error": self.on_error,
+        }
+
+    def _fields(self) -> tuple[Field, ...]:
+        """Return how each field is stored: as given, as the source knows, or as the first good sample shows."""
+        for index in range(len(self.source)):
+            try:
+                fields = self._fields_of(self.source[index])
+            except ConfigError:
+                raise
+            except (Exception, SystemExit) as error:  # a dataset may raise anything
+                if self.on_error == "skip":
+                    continue
+                raise Failure(index, text_of(error), cause=error).error(self.source.name(index)) from error
+            check_fields(fields)
+            return fields
+        raise InputError("no sample of input_data can be read; nothing was written")
+
+    def _fields_of(self, sample: dict[str, Any]) -> tuple[Field, ...]:
+        known = {**self.source.fields, **self.given_fields}
+        unknown = self.given_fields.keys() - sample.keys()
+        if unknown:
+            raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
+        found = {name: known.get(name) or infer_field(name, value) for name, value in sample.items()}
+        return tuple(
+            self._stored_field(with_palette(field, sample[name]), sample[name]) for name, field in found.items()
+        )
+
+    def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
+        """Pack samples into one column per field; runs in the workers.
+
+        Parameters
+        ----------
+        batch : list of dict
+            Raw values by field name, as the source gave them.
+
+        Returns
+        -------
+        mapping of str to ndarray or ByteColumn
+        """
+        fields, batch = self.fields, self._prepared(batch)
+        for sample in batch:
+            if sample.keys() != {f.name for f in fields}:
+                names = sorted(f.name for f in fields)
+                raise InputError(f"the sample has the fields {sorted(sample)}, others have {names}")
+        how = (self.encoding, self.quality)
+        return {f.name: pack(f, [s[f.name] for s in batch], *how, resize=self._resize) for f in fields}
+
+    def _prepared(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the samples as they are to be packed."""
+        return batch
+
+    @abstractmethod
+    def _stored_field(self, field: Field, value: Any) -> Field:
+        """Return the field as this kind of format stores it, given its first value."""
+
+    @abstractmethod
+    def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
+        """Write the samples of all `batches` to one shard."""
+
+    @classmethod
+    def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
+        """Return files for other tools that belong to one shard: name under ``metadata/`` to content."""
+        return {}
+
+    @classmethod
+    def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
+        """Return files for other tools that belong to the whole split, as `_shard_extras`."""
+        return {}

@@ -1,0 +1,228 @@
+"""The last step of a conversion: index and manifest, once all shards are there."""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardwright.base.errors import IncompleteDatasetError, LockedError, PlanMismatchError
+from shardwright.base.formats import get_format
+from shardwright.base.split.index import index_dtype
+from shardwright.base.split.manifest import Manifest, StoredFile, canonical_json
+from shardwright.base.split.paths import Part, SplitPaths, publish_file, publish_files
+from shardwright.base.split.publish import add_counts, add_modes, write_index
+from shardwright.base.split.published import check_split_files, load_manifest
+from shardwright.base.storage.lock import held_lock
+from shardwright.base.writing.plan import Plan, differences, pause, told
+from shardwright.base.writing.replace import clean_up, finish_swap, swap_in
+
+__all__ = [
+    "begun_by",
+    "finalize",
+    "finished",
+    "publish_when_complete",
+]
+
+
+def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
+    """Whether the split is published already, by the same plan.
+
+    With `moving` its files may be on their way to another folder, and are not looked at.
+
+    Raises
+    ------
+    PlanMismatchError
+        If it was published by another plan.
+    """
+    if not paths.manifest.exists():
+        return False
+    manifest = load_manifest(paths)
+    lines = differences(plan.published(), manifest.plan)
+    if lines:
+        raise PlanMismatchError(
+            f"{paths.root}: split {paths.split!r} is there already, made otherwise: {told(lines)}. "
+            "Pass overwrite=True to replace it, or choose another split= or output_path="
+        )
+    if not moving:
+        check_split_files(paths, manifest)
+    return True
+
+
+def begun_by(paths: SplitPaths, plan: Plan) -> bool:
+    """Whether a split that is written aside, finished or not, is of this plan."""
+    if not paths.manifest.exists():
+        return Plan.read(paths.plan) in (None, plan)
+    try:
+        return not differences(plan.published(), load_manifest(paths).plan)
+    except IncompleteDatasetError:  # damaged
+        return False
+
+
+def publish_when_complete(
+    paths: SplitPaths, target: SplitPaths, plan: Plan, world: int, wait: bool, timeout: float
+) -> Manifest | None:
+    """Publish the split if all shards are there; else wait for the rank that will.
+
+    Whoever sees the last shard publishes. No collective is held meanwhile.
+
+    Parameters
+    ----------
+    paths, target : SplitPaths
+        Where the split will be, and where its shards are written.
+    plan : Plan
+    world : int
+        Number of ranks. A split that is replaced is so once all of them have come: a late
+        one would take the new split for the old one, and wait for the others for ever.
+    wait : bool
+        Whether to wait at all.
+    timeout : float
+        Seconds without any new shard after which to give up.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If no shard was added for that time; the message names the missing ones.
+    """
+    ranks = [target.rank(rank) for rank in range(world)]
+    since, last = time.monotonic(), (-1, -1)
+    while True:
+        if _swapped(paths, target):
+            return load_manifest(paths)
+        missing = _missing_shards(target, plan)
+        absent = [] if missing or target == paths or world == 1 else _missing(target, ranks)
+        if not missing and not absent:
+            with contextlib.suppress(LockedError):  # another rank publishes just now
+                return _publish(paths, target, plan)
+        elif not wait:
+            return None
+        if (len(missing), len(absent)) != last:
+            since, last = time.monotonic(), (len(missing), len(absent))
+        waited = time.monotonic() - since
+        if waited > timeout and absent:
+            raise IncompleteDatasetError(
+                f"{paths.root}: all shards of split {paths.split!r} are written, but ranks {_shown(absent)} have not "
+                f"come in {waited:.0f} s; run it again, or: shardwright finalize {paths.root} --split {paths.split}"
+            )
+        if waited > timeout:
+            raise IncompleteDatasetError(_stalled(paths, missing, waited))
+        time.sleep(pause(waited))
+
+
+def _swapped(paths: SplitPaths, target: SplitPaths) -> bool:
+    return target != paths and not target.root.exists() and paths.manifest.exists()
+
+
+def _missing_shards(paths: SplitPaths, plan: Plan) -> list[int]:
+    """Return the shards without a part."""
+    return _missing(paths, [paths.part(shard) for shard in range(plan.num_shards)])
+
+
+def _missing(paths: SplitPaths, wanted: Sequence[Path]) -> list[int]:
+    """Return which files are not there; none once the manifest is. Listing makes an NFS client look anew."""
+    try:
+        names = set(os.listdir(paths.metadata))
+    except FileNotFoundError:  # swapped in just now, by another rank
+        return []
+    if paths.manifest.name in names:
+        return []
+    return [number for number, path in enumerate(wanted) if path.name not in names]
+
+
+def _shown(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
+
+
+def _stalled(paths: SplitPaths, missing: list[int], waited: float | None = None) -> str:
+    since = "" if waited is None else f", and none was added in {waited:.0f} s: have other ranks ended?"
+    return (
+        f"{paths.root}: split {paths.split!r} lacks {len(missing)} shards: {_shown(missing)}{since}; "
+        "run the conversion again (any number of ranks) to write them"
+    )
+
+
+def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
+    with held_lock(paths.publish_lock):
+        if not _swapped(paths, target):
+            if not target.manifest.exists():
+                write_manifest(target, plan)
+            clean_up(target)
+            if target != paths:
+                swap_in(target, paths)
+        return load_manifest(paths)
+
+
+def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
+    """Write index, further files and manifest from the parts of all shards."""
+    dtype = index_dtype(plan.fields)
+    parts = [_read_part(paths, shard, dtype)[0] for shard in range(plan.num_shards)]
+    count = sum(part.shard.num_samples for part in parts)
+    # Read a second time: the records of all shards would take much memory.
+    records = (_read_part(paths, shard, dtype)[1] for shard in range(plan.num_shards))
+    skipped = [entry for part in parts for entry in part.skipped]
+    manifest = Manifest(
+        format=plan.values["format"],
+        split=plan.values["split"],
+        sample_type=plan.values["sample_type"],
+        fields=plan.fields,
+        field_files=dict(parts[0].field_files),
+        modes=add_modes(part.modes for part in parts),
+        shards=tuple(part.shard for part in parts),
+        index=write_index(paths, plan.fields, count, records),
+        plan=plan.published(),
+        skipped=len(skipped),
+        ignored=add_counts([plan.values["ignored"], *(part.warnings for part in parts)]),
+        extra=_write_extra(paths, plan, parts, skipped),
+    )
+    publish_file(paths.manifest, manifest.to_bytes())
+    return manifest
+
+
+def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Part, NDArray[Any]]:
+    found = Part.read(paths.part(shard), dtype)
+    if found is None:
+        raise IncompleteDatasetError(
+            f"{paths.part(shard)} does not hold; run the conversion again to write the shard anew"
+        )
+    return found
+
+
+def _write_extra(
+    paths: SplitPaths, plan: Plan, parts: list[Part], skipped: list[dict[str, Any]]
+) -> tuple[StoredFile, ...]:
+    converter = get_format(plan.values["format"]).load_converter()
+    contents: dict[str, bytes] = dict(converter._split_extras(paths.split, [p.shard for p in parts]))
+    if skipped:
+        lines = [canonical_json(entry).replace("\n", "") + "\n" for entry in skipped]
+        contents[paths.skipped.name] = "".join(lines).encode()
+    return (*publish_files(paths.metadata, contents), *(file for part in parts for file in part.extra))
+
+
+def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
+    """Publish a split whose shards are all written but whose last rank ended before it could.
+
+    Parameters
+    ----------
+    dataset_path : path
+    split : str
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If shards are missing; the message names them.
+    """
+    paths = SplitPaths(Path(dataset_path).expanduser().absolute(), split)
+    finish_swap(paths)
+    staging = paths.staging
+    target = staging if staging.root.exists() else paths
+    plan = Plan.read(target.plan)
+    if plan is None:
+        return load_manifest(paths)
+    missing = _missing_shards(target, plan)
+    if missing:
+        raise IncompleteDatasetError(_stalled(paths, missing))
+    return _publish(paths, target, plan)

@@ -1,0 +1,220 @@
+"""The plan of a conversion: what will be converted, and how, decided before the first shard."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shardwright.base.errors import DistributedError, PlanMismatchError
+from shardwright.base.fields import Field
+from shardwright.base.open_source import open_source
+from shardwright.base.source import Source
+from shardwright.base.split.manifest import FORMAT_VERSION, canonical_json, parse_json
+from shardwright.base.split.paths import SplitPaths, publish_file
+from shardwright.base.writing.listing import read_listing
+
+__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause", "told"]
+
+MOST_TOLD = 4  # differences, in one message
+_OF_INPUT = {"input", "ignored", "num_samples", "state"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be converted, and how.
+
+    Parameters
+    ----------
+    values : dict
+        JSON values: format, split, options, fields, content and state of the
+        input. The same input and options give the same plan.
+    """
+
+    values: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, source: Source, format_name: str, split: str, fields: tuple[Field, ...], options: dict[str, Any]
+    ) -> "Plan":
+        """Return the plan for converting `source`."""
+        return cls(
+            {
+                "format": format_name,
+                "format_version": FORMAT_VERSION,
+                "split": split,
+                "options": options,
+                "fields": [f.to_json() for f in fields],
+                "sample_type": source.sample_type,
+                "num_samples": len(source),
+                "input": source.content(),
+                "ignored": dict(source.ignored),
+                "state": source.state(),
+            }
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan | None":
+        """Read a plan file; ``None`` if there is none.
+
+        Raises
+        ------
+        PlanMismatchError
+            If it is damaged.
+        """
+        try:
+            values = parse_json(path.read_bytes(), str(path))
+            Field.from_json(values["fields"][0])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise PlanMismatchError(f"{path} is cut or damaged ({error}); delete it: rm {path}") from error
+        return cls(values)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """How each field is stored."""
+        return tuple(Field.from_json(f) for f in self.values["fields"])
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the input."""
+        return int(self.values["num_samples"])
+
+    @property
+    def per_shard(self) -> int:
+        """Samples per shard."""
+        return int(self.values["options"]["images_per_file"])
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of the split."""
+        return -(-self.num_samples // self.per_shard)
+
+    def shard_name(self, shard: int) -> str:
+        """Return the name of a shard, without suffix."""
+        return f"{self.values['split']}-{shard:05d}-of-{self.num_shards:05d}"
+
+    def published(self) -> dict[str, Any]:
+        """Return what of the plan the manifest keeps: nothing that depends on place and time."""
+        return {k: self.values[k] for k in ("format", "format_version", "options", "input", "fields", "num_samples")}
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return a line for each entry in which two plans differ."""
+    lines = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key} is {_short(a)} now and was {_short(b)}")
+    return lines
+
+
+def told(lines: Sequence[str]) -> str:
+    """Return differences as one text: what a user typed first, fields last, and only counted what is too much."""
+    lines = sorted(lines, key=lambda line: (not line.startswith(("format", "options")), line.startswith("fields")))
+    more = [f"and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD + 1 else []
+    return "; ".join([*lines[:MOST_TOLD], *(more or lines[MOST_TOLD:])])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
+
+
+def listing_path(paths: SplitPaths) -> Path:
+    """Return where rank 0 leaves its list of the input files for the other ranks."""
+    return paths.metadata / f".{paths.split}.listing"
+
+
+def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
+    """Return the source of which rank 0 has made a list, as soon as it is there.
+
+    Raises
+    ------
+    DistributedError
+        If rank 0's list does not come.
+    """
+    path = listing_path(paths)
+    for names in _listings(paths, timeout):
+        if path.name in names:
+            with contextlib.suppress(FileNotFoundError):  # the split is published just now
+                return read_listing(path, input_data)
+        if paths.manifest.name in names:
+            return open_source(input_data)
+    raise _no_rank_0(path, timeout)
+
+
+def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> None:
+    """Publish the plan (rank 0), or wait for it, and make sure that all have the same.
+
+    Parameters
+    ----------
+    paths : SplitPaths
+    plan : Plan
+        As this rank sees it.
+    rank : int
+    timeout : float
+        Seconds to wait for rank 0's plan. NFS shows new files after 30 to 60.
+
+    Raises
+    ------
+    PlanMismatchError
+        If an unfinished conversion was begun with another plan.
+    DistributedError
+        If rank 0's plan does not come, or rank 0 sees other input.
+    """
+    found = Plan.read(paths.plan)
+    if rank == 0 and found is None:
+        publish_file(paths.plan, canonical_json(plan.values).encode())
+        return
+    found = found or _wait_for(paths, timeout)
+    if found is None or found == plan:
+        return
+    lines = differences(plan.values, found.values)
+    if rank and {line.partition(".")[0].partition(" ")[0] for line in lines} <= _OF_INPUT:
+        raise DistributedError(
+            f"{paths.root}: rank {rank} sees other input than rank 0 did: {told(lines)}. All ranks must "
+            "see the same files: let nobody write to the input, wait a minute (NFS shows changes late), run again"
+        )
+    raise PlanMismatchError(
+        f"{paths.root}: split {paths.split!r} was begun with another plan: {told(lines)}. "
+        "Go on with the old input and options, or begin anew with overwrite=True"
+    )
+
+
+def _wait_for(paths: SplitPaths, timeout: float) -> Plan | None:
+    """Return rank 0's plan; ``None`` if the others have published the split meanwhile."""
+    for names in _listings(paths, timeout):
+        plan = Plan.read(paths.plan) if paths.plan.name in names else None
+        if plan is not None or paths.manifest.name in names:
+            return plan
+    raise _no_rank_0(paths.plan, timeout)
+
+
+def _listings(paths: SplitPaths, timeout: float) -> Iterator[set[str]]:
+    """Yield the names under ``metadata`` again and again; listing makes an NFS client look anew."""
+    start = time.monotonic()
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # rank 0 has not made the folder yet
+            yield set(os.listdir(paths.metadata))
+        waited = time.monotonic() - start
+        if waited > timeout:
+            return
+        time.sleep(pause(waited))
+
+
+def pause(waited: float) -> float:
+    """Return how long to sleep before the next look: a tenth of what was waited, within 0.05 to 5 seconds."""
+    return min(5.0, max(0.05, waited / 10))
+
+
+def _no_rank_0(path: Path, timeout: float) -> DistributedError:
+    return DistributedError(
+        f"{path} did not appear within {timeout:.0f} s: rank 0 writes it; is rank 0 running, and does it "
+        "see the same file system? If it is still listing the input, pass a longer wait_timeout="
+    )

@@ -1,0 +1,46 @@
+"""``shardwright index``: random access to files that exist already, which stay as they are."""
+
+import argparse
+from pathlib import Path
+
+from shardwright.base.progress import readable_bytes
+from shardwright.cli.console import say
+from shardwright.cli.words import counted
+
+__all__ = ["EXAMPLES", "configure", "run"]
+
+EXAMPLES = """\
+  shardwright index shards                              (tar, Parquet, Arrow, .npy or HDF5 files)
+  shardwright index "shards/val-*.tar" --split validation
+  shardwright index readonly/images.npy --metadata-dir my-index
+  shardwright verify my-index --data-path readonly      (the files are elsewhere, so say where)
+
+Webdataset tar files, Hugging Face's Parquet (uncompressed images) and Arrow files, .npy arrays and
+contiguous HDF5 datasets are read in place; what is compressed has to be converted.
+"""
+
+
+def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("path", metavar="PATH", type=Path, help="a folder, a file, or a quoted pattern of file names")
+    parser.add_argument(
+        "--metadata-dir", type=Path, metavar="PATH", help="where to write 'metadata' (default: beside the files)"
+    )
+    parser.add_argument("--split", metavar="NAME", default="train", help="what to call these files (default: train)")
+    parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Index the files and say what was found."""
+    from shardwright.base.index_files import index_files  # torch is slow to import
+
+    manifest = index_files(options.path, options.metadata_dir, options.split, options.format, progress=None)
+    files = [file.size for file in manifest.shard_files]
+    say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
+    say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")
+    say(f"  fields   {', '.join(f'{f.name} ({f.kind})' for f in manifest.fields)}")
+    for reason, count in manifest.ignored.items():
+        say(f"  left out {reason}: {count:,}")
+    for name, modes in manifest.modes.items():
+        if modes.get("unreadable"):
+            say(f"  damaged  {name}: {modes['unreadable']:,} are no images that can be read")

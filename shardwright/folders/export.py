@@ -1,0 +1,111 @@
+"""Export class folders with the image files, byte for byte."""
+
+import io
+import json
+import math
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.export_samples import Samples, image_file, refuse_twice
+from shardwright.base.fields import Field
+
+__all__ = ["export_folder"]
+
+UNLABELLED = "unlabelled"
+# What a name of a folder cannot hold, or should not: a class may be called "../..".
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|%(?=[0-9A-Fa-f]{2})")
+
+
+def export_folder(samples: Samples, output: Path) -> None:
+    """Write ``<class>/000000007.jpg``, and what else the samples hold.
+
+    Numbers, texts and JSON values go to ``metadata.jsonl``, arrays and bytes to
+    files beside the image. If there are several images per sample, each field
+    has its own tree of class folders.
+
+    Parameters
+    ----------
+    samples : Samples
+    output : Path
+
+    Raises
+    ------
+    InputError
+        If the samples have no image.
+    ConfigError
+        If two fields would have one name in ``metadata.jsonl``.
+    """
+    image, label = samples.image, samples.label
+    if image is None:
+        raise InputError("the samples have no image, so there is no file to write: export to tfrecord instead")
+    fields = samples.fields.values()
+    several = sum(f.is_image for f in fields) > 1
+    tops = {f.name: output / (f.name if f.is_image else image.name) if several else output for f in fields}
+    output.mkdir()
+    needed = _needs_lines(samples, image, label)
+    if needed:
+        keys = [_key(f, f == image) for f in fields]
+        refuse_twice(keys, "{} in metadata.jsonl, where file_name is that of the image")
+    path = output / "metadata.jsonl"
+    with path.open("w", encoding="utf-8", newline="\n") if needed else nullcontext() as lines:
+        for index, sample in enumerate(samples):
+            folder = "" if label is None else _folder_name(label, sample[label.name])
+            stems = {f.name: tops[f.name] / folder / f"{index:09d}" for f in fields}
+            line = dict(_stored(f, f == image, sample[f.name], stems[f.name], output) for f in fields)
+            if lines is not None:
+                lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _needs_lines(samples: Samples, image: Field, label: Field | None) -> bool:
+    """Whether the folders do not say everything."""
+    others = [f for f in samples.fields.values() if f not in (image, label)]
+    return bool(others) or (label is not None and list(label.names or ()) != sorted(label.names or ()))
+
+
+def _folder_name(label: Field, number: int) -> str:
+    if number == -1:
+        return UNLABELLED
+    if not label.names:
+        return f"{number:05d}"  # so that their order is that of the numbers
+    name = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", label.names[number]) or "%"
+    if len(name.encode(errors="surrogateescape")) > 255:
+        raise ConfigError(f"class {number} has a name too long for a folder: {name[:80]}...")
+    return name
+
+
+def _key(field: Field, is_first: bool) -> str:
+    """Return what a field is called in ``metadata.jsonl``."""
+    if field.is_image:
+        return "file_name" if is_first else f"{field.name}_file_name"
+    return f"{field.name}_path" if field.kind in ("array", "bytes") else field.name
+
+
+def _stored(field: Field, is_first: bool, value: Any, stem: Path, output: Path) -> tuple[str, Any]:
+    """Write a value to a file of its own, if it needs one; return what ``metadata.jsonl`` says of it."""
+    key = _key(field, is_first)
+    if field.is_image:
+        data, info = image_file(field, value)
+        suffix = info.extension
+    elif field.kind == "array":
+        data, suffix = _npy(value), f"{field.name}.npy"
+    elif field.kind == "bytes":
+        data, suffix = value, f"{field.name}.bin"
+    elif isinstance(value, float) and not math.isfinite(value):
+        return key, None  # JSON has no such number
+    else:
+        return key, value
+    path = stem.with_name(f"{stem.name}.{suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return key, path.relative_to(output).as_posix()
+
+
+def _npy(value: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(value), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,324 @@
+"""What all sources of image files share: names, sizes, labels, and what an image file looks like.
+
+Paths are bytes throughout: names that are not UTF-8 work, and order and class
+numbers do not depend on the locale. What is shown or published of a name is
+always valid UTF-8 (`printable`).
+"""
+
+import contextlib
+import os
+import re
+import stat
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardwright.base.errors import InputError
+from shardwright.base.fields import Field
+from shardwright.base.images import EncodedImage, probe
+from shardwright.base.source import Source, digest_of
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "READ_FLAGS",
+    "FileSource",
+    "PackedNames",
+    "PathSource",
+    "checked_status",
+    "has_image_name",
+    "is_image_start",
+    "listed_files",
+    "pack_files",
+    "printable",
+    "read_start",
+    "unreadable",
+]
+
+IMAGE_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
+_EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
+_MAGIC = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF, little-endian
+    b"MM\0*",  # TIFF, big-endian
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000 file
+    b"\xff\x4f\xff\x51",  # JPEG 2000 code stream
+)
+_NETPBM = re.compile(rb"P[1-6]\s[#0-9]")
+# O_NONBLOCK: a FIFO put in a file's place after the scan must not hang a worker.
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
+
+
+def printable(name: bytes) -> str:
+    r"""Return `name` as valid UTF-8; bytes that are not become ``\xff``."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def has_image_name(name: bytes) -> bool:
+    """Tell whether a file's name ends as an image's does (`IMAGE_EXTENSIONS`, upper or lower case)."""
+    return name.rpartition(b".")[2].lower() in _EXTENSIONS
+
+
+def is_image_start(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (16 bytes) is an image."""
+    if head.startswith(_MAGIC):
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[:2] == b"BM":  # two letters are weak; a BMP has four reserved zeros too
+        return head[6:10] == bytes(4)
+    return _NETPBM.match(head) is not None
+
+
+class PackedNames:
+    """A list of byte strings in two objects, however many there are.
+
+    Worker processes share or receive it without one Python object per sample.
+
+    Parameters
+    ----------
+    names : iterable of bytes
+        The strings, taken one by one.
+    """
+
+    __slots__ = ("blob", "ends")
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        blob, ends = bytearray(), array("q", [0])
+        for name in names:
+            blob += name
+            ends.append(len(blob))
+        self.blob = bytes(blob)
+        self.ends: NDArray[np.int64] = np.frombuffer(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.blob[self.ends.item(index) : self.ends.item(index + 1)]
+
+
+class FileSource(Source):
+    """Samples that are image files with, or without, a class label.
+
+    Where their bytes come from is up to `_read`.
+
+    Parameters
+    ----------
+    paths : PackedNames
+        Path of every file, with ``/`` between its parts.
+    sizes : int64 array of shape (N,)
+        Size of every file, in bytes.
+    labels : int64 array of shape (N,), optional
+        Class number of every file.
+    classes : sequence of str, optional
+        Names of the classes, if they have any.
+    """
+
+    threads = True
+
+    def __init__(
+        self,
+        paths: PackedNames,
+        sizes: NDArray[np.int64],
+        *,
+        labels: NDArray[np.int64] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        self._paths, self._sizes, self._labels = paths, sizes, labels
+        self._classes = None if classes is None else tuple(classes)
+        if self._classes is not None:
+            self.fields = {"label": Field(name="label", kind="class_label", names=self._classes)}
+        self._digest = digest_of(paths.ends, sizes, paths.blob)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @abstractmethod
+    def _read(self, index: int) -> bytes:
+        """Return the bytes of file `index`, as many as its size."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path, data = self._paths[index], self._read(index)
+        image = EncodedImage(data, printable(path[path.rfind(b"/") + 1 :]))
+        if self._labels is None:
+            return {"image": image}
+        return {"image": image, "label": self._labels.item(index)}
+
+    def name(self, index: int) -> str:
+        """Return the path of the file, relative to the root."""
+        return printable(self._paths[index])
+
+    def check(self) -> None:
+        """Look at the first bytes of every file, and raise `InputError` for one that is no image.
+
+        It takes microseconds a file; without it the last file may stop a conversion of hours.
+        """
+        for index in range(len(self)):
+            with contextlib.suppress(OSError):  # told when it is read
+                if not is_image_start(self._start(index)):
+                    self._check_whole(index)
+
+    def _check_whole(self, index: int) -> None:
+        try:
+            probe(self._read(index))  # rare kinds of images begin otherwise
+        except InputError as error:
+            raise type(error)(f"{self.name(index)}: {error}; mend or remove it, or pass on_error='skip'") from error
+
+    def _start(self, index: int) -> bytes:
+        """Return the first 16 bytes of a file, or more."""
+        return self._read(index)
+
+    def content(self) -> dict[str, Any]:
+        """Return number of samples and classes, and an xxh3-128 over paths and sizes."""
+        classes = None if self._classes is None else len(self._classes)
+        return {"num_samples": len(self), "classes": classes, "digest": self._digest}
+
+
+def _read_exactly(path: bytes, size: int) -> bytes:
+    """Return the bytes of a file that had `size` bytes; more or fewer if it has changed."""
+    handle = os.open(path, READ_FLAGS)
+    try:
+        data = os.read(handle, size + 1)  # one more: a file that grew is noticed
+        while len(data) < size and (more := os.read(handle, size + 1 - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(handle)
+
+
+def read_start(path: bytes) -> bytes:
+    """Return the first bytes of a file, as many as `is_image_start` looks at."""
+    handle = os.open(path, READ_FLAGS)
+    try:
+        return os.read(handle, 16)
+    finally:
+        os.close(handle)
+
+
+class PathSource(FileSource):
+    """A `FileSource` whose files lie in the file system.
+
+    Parameters
+    ----------
+    root : bytes
+        Absolute path that `paths` begin at.
+    paths, sizes, **options
+        As for `FileSource`.
+    mtimes : int64 array of shape (N,)
+        Time of the last change of every file, in ns.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        paths: PackedNames,
+        sizes: NDArray[np.int64],
+        mtimes: NDArray[np.int64],
+        **options: Any,
+    ) -> None:
+        super().__init__(paths, sizes, **options)
+        self._prefix = os.path.join(root, b"")
+        self._state = digest_of(self._digest.encode(), mtimes)
+
+    def _start(self, index: int) -> bytes:
+        return read_start(self._prefix + self._paths[index])
+
+    def _read(self, index: int) -> bytes:
+        path, size = self._prefix + self._paths[index], self._sizes.item(index)
+        data = _read_exactly(path, size)
+        if len(data) != size:
+            raise InputError(
+                f"{printable(path)} has changed: it had {size} bytes when the "
+                "folder was scanned; let nobody write to the input, then convert again"
+            )
+        return data
+
+    def state(self) -> str:
+        """Return an xxh3-128 over paths, sizes and modification times."""
+        return self._state
+
+
+def unreadable(path: bytes, reason: str) -> InputError:
+    """Return the error for a file or folder that cannot be read."""
+    return InputError(
+        f"{printable(path)} cannot be read: {reason}; mend it, move it away, or give it a name that begins with a dot"
+    )
+
+
+def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os.stat_result:
+    """Return what stat says of a file or folder; links are followed.
+
+    Parameters
+    ----------
+    path : bytes
+        The file or folder.
+    entry : os.DirEntry, optional
+        Its entry in the folder above, which may know already.
+
+    Raises
+    ------
+    InputError
+        If it is missing, neither a file nor a folder, or not allowed to be read.
+    """
+    try:
+        status = os.stat(path) if entry is None else entry.stat()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.islink(path):
+            raise InputError(f"{printable(path)} cannot be read: {error.strerror}; check the path") from error
+        link = f"a link to {printable(os.readlink(path))}, " if os.path.islink(path) else ""
+        raise unreadable(path, f"{link}{error.strerror}") from error
+    mode = status.st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise unreadable(path, "it is a FIFO, socket or device")
+    # The call is spared where everybody may read, as nearly always.
+    if mode & 0o444 != 0o444 and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
+        raise unreadable(path, "permission denied")
+    return status
+
+
+def pack_files(
+    files: Iterable[tuple[bytes, int, int]],
+) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the paths, sizes and times of the last change of files as `PathSource` takes them."""
+    rows = list(files)
+    sizes, mtimes = (np.fromiter((row[i] for row in rows), np.int64, len(rows)) for i in (1, 2))
+    return PackedNames(row[0] for row in rows), sizes, mtimes
+
+
+def listed_files(
+    paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str] | None = None
+) -> tuple[bytes, PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `PathSource` takes for a list of files, in its order.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+    root : path, optional
+        The folder that names are to begin at, if all files lie in it; else it is
+        the innermost folder of them all.
+
+    Raises
+    ------
+    InputError
+        If one of the files cannot be read.
+    """
+    here = os.getcwdb()
+    absolute = [os.path.join(here, os.fsencode(path)) for path in paths]
+    folder = here if root is None else os.path.join(here, os.fsencode(root).rstrip(b"/"))
+    prefix = os.path.join(folder, b"")
+    if absolute and (root is None or not all(path.startswith(prefix) for path in absolute)):
+        absolute = [os.path.normpath(path) for path in absolute]
+        prefix = os.path.join(os.path.commonpath([os.path.dirname(path) for path in absolute]), b"")
+    statuses = ((path, checked_status(path)) for path in absolute)
+    return prefix, *pack_files((path[len(prefix) :], s.st_size, s.st_mtime_ns) for path, s in statuses)

@@ -1,0 +1,193 @@
+"""Folders of image files: one folder per class, or all images in one folder.
+
+The whole tree is looked at before anything is read, so that what cannot be
+converted is told at once. Paths are bytes throughout: names that are not UTF-8
+work, and order and class numbers do not depend on the locale. What is shown or
+published of a name is always valid UTF-8 (`printable`).
+"""
+
+import heapq
+import os
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardwright.base.errors import InputError
+from shardwright.folders.class_folders import by_class
+from shardwright.folders.files import (
+    IMAGE_EXTENSIONS,
+    PackedNames,
+    PathSource,
+    checked_status,
+    has_image_name,
+    is_image_start,
+    pack_files,
+    printable,
+    read_start,
+    unreadable,
+)
+
+__all__ = ["FolderSource"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What one folder holds; `path`, `folders` and `links` are relative to the root."""
+
+    path: bytes
+    names: PackedNames  # its images, sorted
+    sizes: NDArray[np.int64]
+    mtimes: NDArray[np.int64]
+    folders: list[bytes]
+    links: list[bytes]  # links to folders
+
+    def paths(self) -> Iterator[bytes]:
+        """Return the path of every image, relative to the root."""
+        prefix = self.path + b"/" if self.path else b""
+        return (prefix + name for name in self.names)
+
+
+def _is_image(entry: "os.DirEntry[bytes]") -> bool:
+    """Tell whether a file is an image by its extension or, failing that, its first bytes."""
+    try:
+        return has_image_name(entry.name) or is_image_start(read_start(entry.path))
+    except OSError as error:
+        raise unreadable(entry.path, str(error.strerror)) from error
+
+
+def _same_in_nfc(names: Iterable[bytes]) -> list[bytes]:
+    """Return the names that another name equals once both are normalised (NFC)."""
+    names = set(names)
+    odd = {name: name.decode("utf-8", "surrogateescape") for name in names if not name.isascii()}
+    forms = {name: unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape") for name, text in odd.items()}
+    same = Counter(forms.values())
+    return sorted(name for name, form in forms.items() if same[form] > 1 or (form.isascii() and form in names))
+
+
+def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
+    """List one folder and count in `ignored` what is no image."""
+    images: list[tuple[bytes, int, int]] = []
+    folders: list[bytes] = []
+    links: list[bytes] = []
+    try:
+        with os.scandir(os.path.join(root, path)) as entries:
+            for entry in entries:
+                if entry.name.startswith(b"."):
+                    ignored["hidden"] += 1
+                    continue
+                status = checked_status(entry.path, entry)
+                if stat.S_ISDIR(status.st_mode):
+                    (links if entry.is_symlink() else folders).append(entry.name)
+                elif _is_image(entry):
+                    images.append((entry.name, status.st_size, status.st_mtime_ns))
+                else:
+                    ignored["not an image"] += 1
+    except OSError as error:
+        raise unreadable(os.path.join(root, path), str(error.strerror)) from error
+    images.sort()
+    for name in _same_in_nfc([*folders, *links, *(image[0] for image in images)]):
+        shown = printable(os.path.join(path, name))
+        ignored[f"kept, though another name looks the same (Unicode NFC): {shown}"] = 0
+    return _Listing(
+        path,
+        *pack_files(images),
+        [os.path.join(path, name) for name in folders],
+        [os.path.join(path, name) for name in links],
+    )
+
+
+def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
+    """List the root (first) and all folders below it, each real folder once.
+
+    Links wait until the real folders are listed, so that what lies inside the
+    root keeps its own name.
+    """
+    seen: set[tuple[int, int]] = set()
+    listings: list[_Listing] = []
+    folders, links = [b""], list[bytes]()
+    while folders or links:
+        path = folders.pop() if folders else heapq.heappop(links)
+        status = checked_status(os.path.join(root, path))
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            ignored[f"link to a folder that is read already: {printable(path)}"] += 1
+            continue
+        seen.add(identity)
+        listing = _list_folder(root, path, ignored)
+        listings.append(listing)
+        folders += listing.folders
+        for link in listing.links:
+            heapq.heappush(links, link)
+    return listings
+
+
+def _root(path: str | os.PathLike[str]) -> bytes:
+    """Return the absolute path of a folder."""
+    root = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+    if not os.path.isdir(root):
+        found = "is a file" if os.path.exists(root) else "does not exist"
+        raise InputError(f"{printable(root)} {found}: give a folder with images")
+    return root
+
+
+def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
+    where = f"any of its {classes} class folders" if classes else "it, nor class folders"
+    seen = "; ".join([f"{reason}: {count}" for reason, count in sorted(ignored.items()) if count][:5])
+    return InputError(
+        f"{printable(root)} has no images in {where}: looked for {', '.join(IMAGE_EXTENSIONS)} "
+        f"and for files that begin like one; found {seen or 'nothing'}"
+    )
+
+
+class FolderSource(PathSource):
+    """A folder of class folders, or a folder of images without labels.
+
+    Class folders are numbered in the order of their names (by code point), as
+    torchvision's ``ImageFolder`` does, also those without an image; files in
+    nested folders belong to their top folder. A file is an image if its name
+    ends as one (`IMAGE_EXTENSIONS`, upper or lower case) or if it begins as
+    one; everything else is counted in `ignored`. Hidden files and folders are
+    no input. Linked folders are followed, each real folder is read once.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or if something cannot be read: a dangling link,
+        a FIFO, socket or device, a file or folder without permission.
+
+    Examples
+    --------
+    >>> source = FolderSource("photos")  # doctest: +SKIP
+    >>> source[0]["label"]  # doctest: +SKIP
+    0
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        where = _root(root)
+        ignored: Counter[str] = Counter()
+        found = {part.path: part for part in _walk(where, ignored)}
+        counts = {path: len(part.names) for path, part in found.items()}
+        # A link to a folder that is read already is an empty class.
+        order, labels, classes = by_class(where, dict.fromkeys(found[b""].links, 0) | counts, ignored)
+        parts = [found[path] for path in order if path in found]
+        if not any(counts[part.path] for part in parts):
+            raise _no_images(where, len(classes or ()), ignored)
+        super().__init__(
+            where,
+            PackedNames(path for part in parts for path in part.paths()),
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.mtimes for part in parts]),
+            labels=labels,
+            classes=classes,
+        )
+        self.ignored = dict(sorted(ignored.items()))

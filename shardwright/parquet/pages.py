@@ -1,0 +1,159 @@
+"""Where values lie in a Parquet column chunk: its page headers, read without decoding a page.
+
+A data page of an uncompressed, PLAIN byte-array column is a header (a struct
+`PageHeader` in Thrift's compact protocol), definition levels, and for every
+value its length (4 bytes, little-endian) and its bytes. Sources: the
+``parquet-format`` specification and ``thrift-compact-protocol.md`` of Apache Thrift.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardwright.base.errors import CorruptShardError, LimitError
+
+__all__ = ["MAX_PAGE", "check_pages", "check_plain", "chunk_ranges"]
+
+_DATA_PAGE, _PLAIN = 0, 0
+MAX_PAGE = 2**28  # bytes that a compressed page may inflate to
+
+
+def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int64]:
+    """Return offsets and lengths (2, N) of the values of a column chunk.
+
+    Parameters
+    ----------
+    data : memoryview
+        The whole file.
+    chunk : pyarrow.parquet.ColumnChunkMetaData
+    nullable : bool
+        Whether pages begin with definition levels.
+
+    Raises
+    ------
+    CorruptShardError
+        If a page is not an uncompressed PLAIN data page without nulls.
+    """
+    if chunk.compression != "UNCOMPRESSED":
+        raise CorruptShardError(f"it is compressed ({chunk.compression.lower()})")
+    start, stop = _bounds(data, chunk)
+    return np.array(list(_value_ranges(data, start, stop, nullable)), np.int64).reshape(-1, 2).T
+
+
+def _value_ranges(data: memoryview, start: int, stop: int, nullable: bool) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of every value of the pages from byte `start` to `stop`."""
+    for position, body, end, count in _plain_pages(data, start, stop):
+        value = body + 4 + _length(data, body) if nullable else body
+        for _ in range(count):
+            length = _length(data, value)
+            if value + 4 + length > end:
+                raise CorruptShardError(f"a value at byte {value} leaves its page, which ends at byte {end}")
+            yield value + 4, length
+            value += 4 + length
+        if value != end:
+            raise CorruptShardError(f"the page at byte {position} has {count} values and {end - value} bytes more")
+
+
+def check_plain(data: memoryview, chunk: Any, width: int) -> None:
+    """Raise `CorruptShardError` unless a column chunk of numbers has all its values in the file, `width` bytes each."""
+    start, stop = _bounds(data, chunk)
+    found = 0
+    for position, body, end, count in _plain_pages(data, start, stop):
+        if count * width > end - body:
+            raise CorruptShardError(f"the page at byte {position} has no room for {count} values")
+        found += count
+    if found != chunk.num_values:
+        raise CorruptShardError(f"a column of {chunk.num_values} values has {found} in its pages")
+
+
+def check_pages(data: memoryview, chunk: Any) -> None:
+    """Raise `LimitError` if a page of a column chunk, however it is stored, inflates to more than `MAX_PAGE` bytes."""
+    for position, _, _, header in _pages(data, *_bounds(data, chunk)):
+        if header.get(2, 0) > MAX_PAGE:
+            raise LimitError(
+                f"the page at byte {position} inflates to {header[2]} bytes, more than {MAX_PAGE}: write smaller pages"
+            )
+
+
+def _bounds(data: memoryview, chunk: Any) -> tuple[int, int]:
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page:
+        start = min(start, chunk.dictionary_page_offset)
+    stop = start + chunk.total_compressed_size
+    if not 4 <= start <= stop <= len(data):
+        raise CorruptShardError(f"bytes {start} to {stop} are not in the file of {len(data)} bytes")
+    return start, stop
+
+
+def _plain_pages(data: memoryview, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield of every page where it begins, where its values begin and end, and how many there are."""
+    for position, body, end, header in _pages(data, start, stop):
+        details = header.get(5, {})
+        if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != header.get(3):
+            raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
+        yield position, body, end, details.get(1, 0)
+
+
+def _pages(data: memoryview, start: int, stop: int) -> Iterator[tuple[int, int, int, dict[int, Any]]]:
+    """Yield of every page where it begins, where its values begin and end, and its header."""
+    position = start
+    while position < stop:
+        thrift = _Thrift(data, position)
+        header = thrift.struct()
+        end = thrift.position + header.get(3, 0)
+        if not position < end <= stop:
+            raise CorruptShardError(f"the page at byte {position} ends at byte {end}, its column at byte {stop}")
+        yield position, thrift.position, end, header
+        position = end
+
+
+def _length(data: memoryview, position: int) -> int:
+    return int.from_bytes(data[position : position + 4], "little")
+
+
+class _Thrift:
+    """Reads values of Thrift's compact protocol, one after the other, from byte `position` on."""
+
+    def __init__(self, data: memoryview, position: int) -> None:
+        self._data, self.position = data, position
+
+    def _byte(self) -> int:
+        self.position += 1
+        return self._data[self.position - 1]
+
+    def _varint(self) -> int:
+        value = 0
+        for shift in range(0, 64, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise CorruptShardError(f"no number ends near byte {self.position}")
+
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def struct(self) -> dict[int, Any]:
+        """Read a struct: field number to value."""
+        values: dict[int, Any] = {}
+        number = 0
+        while head := self._byte():
+            number = number + (head >> 4) if head >> 4 else self._zigzag()
+            values[number] = self._value(head & 15)
+        return values
+
+    def _value(self, kind: int) -> Any:
+        if kind in (1, 2):  # booleans are their own type
+            return kind == 1
+        if kind in (4, 5, 6):  # i16, i32, i64
+            return self._zigzag()
+        if kind == 8:  # bytes, as in the statistics of a page
+            length = self._varint()
+            self.position += length
+            return None
+        if kind == 12:
+            return self.struct()
+        raise CorruptShardError(f"a page header has a value of Thrift type {kind} at byte {self.position}")

@@ -1,0 +1,58 @@
+"""Read splits of Arrow IPC files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from shardwright.base.fields import Field
+from shardwright.base.reader import Reader
+from shardwright.base.split.index import Ranges
+
+__all__ = ["IpcReader"]
+
+
+class IpcReader(Reader):
+    """A split of Arrow IPC files; see `Reader`.
+
+    Examples
+    --------
+    >>> reader = IpcReader("out")  # doctest: +SKIP
+    >>> image, label = reader[0]  # doctest: +SKIP
+    """
+
+    format_name = "pyarrow_ipc"
+
+    @staticmethod
+    def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
+        import pyarrow as pa  # only verify reads scalars
+
+        from shardwright.pyarrow_ipc.arrow_inflate import check_inflated
+
+        with pa.memory_map(os.fsencode(path)) as file, pa.ipc.open_file(file) as reader:
+            file.seek(0)
+            check_inflated(path, file.read_buffer())
+            table = reader.read_all()
+            return {f.name: table.column(f.name).to_numpy().copy() for f in fields if f.is_scalar}
+
+    @staticmethod
+    def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
+        import pyarrow as pa  # only a converter locates
+
+        from shardwright.pyarrow_ipc.arrow_columns import byte_values
+
+        stored = [f.name for f in fields if not f.is_scalar]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in stored}
+        with pa.memory_map(os.fsencode(path)) as file:
+            start = file.read_buffer().address
+            file.seek(0)
+            with pa.ipc.open_file(file) as reader:
+                for number in range(reader.num_record_batches):
+                    batch = reader.get_batch(number)
+                    for name in stored:
+                        # A buffer of a mapped file lies where it lies in the file.
+                        cuts, data = byte_values(batch.column(name))
+                        offsets = cuts[:-1] + (data.address - start if data.size else 0)
+                        found[name].append(np.stack([offsets, np.diff(cuts)]))
+        return {name: Ranges.joined(path, parts) for name, parts in found.items()}

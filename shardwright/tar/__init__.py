@@ -1,0 +1,1 @@
+"""tar files, in webdataset's layout."""

@@ -1,0 +1,226 @@
+"""Which files the datasets of torchvision open that do nothing else, so that the files can be stored as they are."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Subset
+
+from shardwright.base.errors import InputError
+from shardwright.base.fields import Field
+from shardwright.folders.files import printable
+
+__all__ = [
+    "LABELLED",
+    "VOC_CLASSES",
+    "WITH_MASKS",
+    "Columns",
+    "class_names",
+    "files_of",
+    "needed_files_of",
+    "unwrapped",
+]
+
+VOC_CLASSES = tuple(
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor".split()
+)
+# The values of a dataset, field by field: paths of files, or numbers.
+Columns = list[tuple[Field, Sequence[Any] | NDArray[np.int64]]]
+
+
+def _is_plain_subset(dataset: Any) -> bool:
+    """Tell whether a dataset is a `Subset` that hands samples on as they are."""
+    return isinstance(dataset, Subset) and type(dataset).__getitem__ is Subset.__getitem__
+
+
+def unwrapped(dataset: Any) -> Any:
+    """Return the dataset that one or more `Subset` stand for."""
+    while _is_plain_subset(dataset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return ``dataset.classes`` if it is a list of names, one or several (ImageNet) for each.
+
+    Caltech101 and Caltech256 call it ``categories``. Labels that are not those
+    numbers any more, or not the category, have no names.
+    """
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    if getattr(dataset, "_target_types", ["category"]) != ["category"]:  # OxfordIIITPet
+        return None
+    classes = getattr(dataset, "classes", getattr(dataset, "categories", None))
+    if not isinstance(classes, (list, tuple)) or not classes:
+        return None
+    entries = [(entry,) if isinstance(entry, str) else entry for entry in classes]
+    for entry in entries:
+        if not isinstance(entry, (list, tuple)) or not all(isinstance(name, str) for name in entry):
+            return None
+    return tuple(printable(os.fsencode(", ".join(entry))) for entry in entries)
+
+
+def _labelled(dataset: Any, paths: Sequence[Any], labels: Any) -> Columns | None:
+    """Return images with a class number each, if numbers they are."""
+    numbers = np.asarray(labels)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        return None
+    names = class_names(dataset)
+    if names and numbers.size and not -1 <= numbers.min() <= numbers.max() < len(names):
+        names = None
+    label = Field("label", "class_label", names=names) if names else Field("label", "int")
+    return [(Field("image", "image"), paths), (label, numbers.astype(np.int64))]
+
+
+def _pairs(dataset: Any, pairs: Iterable[tuple[Any, Any]]) -> Columns | None:
+    pairs = list(pairs)
+    return _labelled(dataset, [path for path, _ in pairs], [label for _, label in pairs])
+
+
+def _two_lists(dataset: Any) -> Columns | None:
+    return _labelled(dataset, dataset._image_files, dataset._labels)
+
+
+def _caltech101(dataset: Any) -> Columns | None:
+    if dataset.target_type != ["category"]:
+        return None
+    return _caltech(dataset, "101_ObjectCategories", "image_{index:04d}.jpg")
+
+
+def _caltech(dataset: Any, folder: str, name: str) -> Columns | None:
+    folders = [os.path.join(dataset.root, folder, category) for category in dataset.categories]
+    numbered = zip(dataset.y, dataset.index, strict=True)
+    paths = [os.path.join(folders[y], name.format(number=y + 1, index=index)) for y, index in numbered]
+    return _labelled(dataset, paths, dataset.y)
+
+
+def _cityscapes(dataset: Any) -> Columns:
+    names = tuple(c.name for c in sorted(dataset.classes, key=lambda c: c.id) if c.id >= 0)
+    several = len(dataset.target_type) > 1
+    columns: Columns = [(Field("image", "image"), dataset.images)]
+    for number, kind in enumerate(dataset.target_type):
+        if kind == "polygon":
+            field = Field("polygons", "json")
+        else:
+            field = Field(f"{kind}_mask" if several else "mask", "mask", names=names if kind == "semantic" else None)
+        columns.append((field, [targets[number] for targets in dataset.targets]))
+    return columns
+
+
+def _pet_classes(dataset: Any) -> Columns | None:
+    if dataset._target_types != ["category"]:
+        return None
+    return _labelled(dataset, dataset._images, dataset._labels)
+
+
+def _pet_masks(dataset: Any) -> Columns | None:
+    if "segmentation" not in dataset._target_types:
+        return None
+    label = Field("label", "class_label", names=tuple(dataset.classes))
+    species = Field("species", "class_label", names=tuple(dataset.bin_classes))
+    columns = {
+        "category": (label, np.asarray(dataset._labels, np.int64)),
+        "binary-category": (species, np.asarray(dataset._bin_labels, np.int64)),
+        "segmentation": (Field("mask", "mask"), dataset._segs),
+    }
+    return [(Field("image", "image"), dataset._images), *(columns[kind] for kind in dataset._target_types)]
+
+
+def _voc(dataset: Any) -> Columns:
+    return [(Field("image", "image"), dataset.images), (Field("mask", "mask", names=VOC_CLASSES), dataset.masks)]
+
+
+# torchvision's classes that do nothing but open files, and how to find each one's lists: of images with a label
+# each, and of images with masks or JSON.
+Table = Mapping[str, Callable[[Any], Columns | None]]
+LABELLED: Table = {
+    **dict.fromkeys(("DTD", "FGVCAircraft", "Flowers102", "Food101", "SUN397"), _two_lists),
+    **dict.fromkeys(("GTSRB", "Imagenette", "RenderedSST2", "StanfordCars"), lambda d: _pairs(d, d._samples)),
+    "Caltech101": _caltech101,
+    "Caltech256": lambda d: _caltech(d, "256_ObjectCategories", "{number:03d}_{index:04d}.jpg"),
+    "DatasetFolder": lambda d: _pairs(d, d.samples),
+    "OxfordIIITPet": _pet_classes,
+    "Places365": lambda d: _pairs(d, d.imgs),
+}
+WITH_MASKS: Table = {"Cityscapes": _cityscapes, "OxfordIIITPet": _pet_masks, "VOCSegmentation": _voc}
+
+
+def _extracted(dataset: Any, table: Table) -> Columns | None:
+    """Return the files of a dataset that is torchvision's own.
+
+    It is known by the very function that reads a sample, so a subclass that
+    changes it is not taken for torchvision's own.
+    """
+    torchvision = sys.modules.get("torchvision.datasets")  # not loaded: cannot be one of its own
+    changes = ("transform", "target_transform", "transforms")
+    if torchvision is None or any(getattr(dataset, name, None) is not None for name in changes):
+        return None
+    folder = torchvision.folder
+    if getattr(dataset, "loader", folder.pil_loader) not in (folder.default_loader, folder.pil_loader):
+        return None
+    read = getattr(type(dataset), "__getitem__", None)
+    for name, extract in table.items():
+        if read is getattr(torchvision, name).__getitem__:
+            return extract(dataset)
+    return None
+
+
+def _chosen(subset: Any, length: int) -> NDArray[np.int64] | None:
+    """Return the numbers of the samples that a `Subset` keeps, if they are plain numbers."""
+    chosen = np.asarray(subset.indices)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        return None
+    chosen = np.where(chosen < 0, chosen + length, chosen).astype(np.int64)
+    return chosen if ((chosen >= 0) & (chosen < length)).all() else None
+
+
+def files_of(dataset: Any, table: Table) -> Columns | None:
+    """Return what a dataset of torchvision, or a `Subset` of one, reads.
+
+    Parameters
+    ----------
+    dataset : object
+    table : mapping
+        Which kind is asked for: `LABELLED` or `WITH_MASKS`.
+
+    Returns
+    -------
+    list of (Field, values) or None
+        ``None``: it is another kind, or does more than open files.
+    """
+    if not _is_plain_subset(dataset):
+        columns = _extracted(dataset, table)
+    else:
+        inner = files_of(dataset.dataset, table)
+        chosen = None if inner is None else _chosen(dataset, len(dataset.dataset))
+        if inner is None or chosen is None:
+            return None
+        columns = [(field, _at(values, chosen)) for field, values in inner]
+    if columns is None or any(len(values) != len(dataset) for _, values in columns):
+        return None
+    return columns
+
+
+def needed_files_of(dataset: Any, table: Table, opens: str, without: str) -> Columns:
+    """Return `files_of` a dataset, or say that it does more than open the files that `opens` names.
+
+    Raises
+    ------
+    InputError
+        If it does; what may be left out is `without`.
+    """
+    columns = files_of(dataset, table)
+    if columns is None:
+        raise InputError(
+            f"{type(dataset).__name__} does more than open {opens}: "
+            f"give it to DatasetSource, or leave out its {without}"
+        )
+    return columns
+
+
+def _at(values: Any, rows: NDArray[np.int64]) -> Any:
+    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]

@@ -1,0 +1,1 @@
+"""Training: a threaded loader, fused transforms, samplers, process groups."""
