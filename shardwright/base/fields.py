@@ -21,14 +21,15 @@ bytes          bytes                                       as they are
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from shardwright.base.errors import ConfigError
 
-__all__ = ["KINDS", "SCALAR_KINDS", "Field", "check_fields"]
+__all__ = ["KINDS", "SCALAR_KINDS", "Field", "check_fields", "sample_type_of"]
 
 SCALAR_KINDS = {"int": "<i8", "float": "<f8", "class_label": "<i8"}
 KINDS = ("array", "bytes", "class_label", "float", "image", "int", "json", "mask", "text")
@@ -147,6 +148,12 @@ class Field:
         """Return this field with all values of one `dtype` and `shape`."""
         return replace(self, dtype=dtype, shape=shape, **changes)
 
+    def neutral(self) -> "Field":
+        """Return this field without what only the file that it lies in decides."""
+        if self.is_image:
+            return Field(self.name, self.kind, palette=self.palette, names=self.names)
+        return replace(self, compression=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the field as JSON values, without what is left at its default."""
         values = asdict(self)
@@ -161,6 +168,11 @@ class Field:
             raise ConfigError(f"a field has the entries {', '.join(sorted(known))}, not {values!r}")
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**arguments)
+
+
+def sample_type_of(names: Iterable[str]) -> Literal["tuple", "dict"]:
+    """Return what samples with these fields are: (image) and (image, label) are tuples, all others dicts."""
+    return "tuple" if list(names) in (["image"], ["image", "label"]) else "dict"
 
 
 def check_fields(fields: tuple[Field, ...]) -> None:

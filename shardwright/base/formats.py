@@ -6,6 +6,7 @@ distributions add records through the entry point group ``shardwright.formats``;
 an entry point names a `Format`.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -17,7 +18,7 @@ from shardwright.base.errors import ConfigError
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.split.published import load_manifest
 
-__all__ = ["Format", "format_names", "get_format", "open_reader", "register"]
+__all__ = ["Format", "format_names", "get_format", "open_reader", "register", "technologies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +37,27 @@ class Format:
         One line for ``shardwright formats``.
     extra : str
         The extra of the distribution that installs its library, if it has one.
-    adopter : str
-        ``"module:function"`` that finds the samples in a file which this library did
-        not write (see `shardwright.base.index_files`), if the format has one.
-    adopts : tuple of str
-        Further suffixes of such files.
+    source : str
+        ``"module:class"`` of what reads such files by whoever wrote them, if anything does: a
+        `Source` that is made of a path, or of the paths of several files.
+    suffixes : tuple of str
+        What names of such files end with, in lower case.
+    pattern : str
+        A regular expression for names that have no such end, in lower case.
+    magic : bytes
+        A regular expression for the first bytes of such files.
     """
 
     name: str
-    suffix: str
-    converter: str
-    reader: str
+    suffix: str = ""
+    converter: str = ""
+    reader: str = ""
     summary: str = ""
     extra: str = ""
-    adopter: str = ""
-    adopts: tuple[str, ...] = ()
+    source: str = ""
+    suffixes: tuple[str, ...] = ()
+    pattern: str = ""
+    magic: bytes = b""
 
     def load_converter(self) -> Any:
         """Import and return the converter class."""
@@ -60,11 +67,19 @@ class Format:
         """Import and return the reader class."""
         return self._load(self.reader)
 
-    def load_adopter(self) -> Any:
-        """Import and return the function that reads a file which was there before."""
-        if not self.adopter:
-            raise ConfigError(f"format {self.name!r} does not read files that were not written by this library")
-        return self._load(self.adopter)
+    def load_source(self) -> Any:
+        """Import and return the class of source that reads such files, whoever wrote them."""
+        return self._load(self.source)
+
+    def is_named(self, name: str) -> bool:
+        """Whether a file's name is that of a file which `source` reads."""
+        name = name.lower()
+        fits = name.endswith(self.suffixes) or (self.pattern and re.fullmatch(self.pattern, name))
+        return bool(self.source and fits)
+
+    def begins(self, head: bytes) -> bool:
+        """Whether a file which begins so (512 bytes) is one that `source` reads."""
+        return bool(self.source and self.magic and re.match(self.magic, head, re.DOTALL))
 
     def _load(self, target: str) -> Any:
         module, _, name = target.partition(":")
@@ -88,7 +103,6 @@ _TABLE = (
         "shardwright.memmap.converter:MemmapConverter",
         "shardwright.memmap.reader:MemmapReader",
         "NumPy .npy files, one per field: decoded pixels of one size, opened by np.load",
-        adopter="shardwright.memmap.adopt:adopt_npy",
     ),
     Format(
         "hdf5",
@@ -96,8 +110,9 @@ _TABLE = (
         "shardwright.hdf5.converter:HDF5Converter",
         "shardwright.hdf5.reader:HDF5Reader",
         "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
-        adopter="shardwright.hdf5.adopt:adopt_hdf5",
-        adopts=(".hdf5", ".he5"),
+        source="shardwright.hdf5.adopt:HDF5Source",
+        suffixes=(".h5", ".hdf5", ".he5"),
+        magic=rb"\x89HDF\r\n\x1a\n",
     ),
     Format(
         "parquet",
@@ -105,7 +120,9 @@ _TABLE = (
         "shardwright.parquet.converter:ParquetConverter",
         "shardwright.parquet.reader:ParquetReader",
         "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
-        adopter="shardwright.parquet.adopt:adopt_parquet",
+        source="shardwright.parquet.adopt:ParquetSource",
+        suffixes=(".parquet",),
+        magic=rb"PAR1",
     ),
     Format(
         "pyarrow_ipc",
@@ -113,8 +130,18 @@ _TABLE = (
         "shardwright.pyarrow_ipc.converter:IpcConverter",
         "shardwright.pyarrow_ipc.reader:IpcReader",
         "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
-        adopter="shardwright.pyarrow_ipc.adopt:adopt_ipc",
-        adopts=(".ipc", ".feather", ".arrows"),
+        source="shardwright.pyarrow_ipc.adopt:IpcSource",
+        suffixes=(".arrow", ".ipc", ".feather", ".arrows"),
+        magic=rb"ARROW1|\xff\xff\xff\xff.{3}\0",
+    ),
+    Format(
+        "arrays",
+        reader="shardwright.memmap.reader:MemmapReader",
+        summary="NumPy .npy and .npz files, and IDX files as those of MNIST",
+        source="shardwright.arrays.source:ArraySource",
+        suffixes=(".npy", ".npz"),
+        pattern=r".*idx\d[-.]ubyte(\.gz)?",
+        magic=rb"\x93NUMPY|PK\x03\x04.{26}.{1,250}?\.npy|PK\x05\x06|\0\0[\x08\x09\x0b-\x0e][\x01-\x08]|\x1f\x8b\x08",
     ),
     Format(
         "tar",
@@ -122,7 +149,28 @@ _TABLE = (
         "shardwright.tar.converter:TarConverter",
         "shardwright.tar.reader:TarReader",
         "tar files: original image bytes, opened by tar, webdataset, DALI",
-        adopter="shardwright.tar.adopt:adopt_tar",
+        source="shardwright.tar.source:open_archive",
+        # Compressed ones too, so that they get a helpful error.
+        suffixes=(".tar", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+        magic=rb".{257}ustar|PK\x03\x04|PK\x05\x06|\x1f\x8b|BZh|\xfd7zXZ\0|\x28\xb5\x2f\xfd",
+    ),
+    Format(
+        "tfrecord",
+        summary="TFRecord files of tf.train.Example",
+        extra="shardwright[tfrecord]",
+        source="shardwright.tfrecord.source:TFRecordSource",
+        suffixes=(".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
+        pattern=r".+\.tfrecords?(\.gz)?-\d{5,}-of-\d{5,}(\.gz)?|[^.]+-\d{5,}-of-\d{5,}(\.gz)?",
+    ),
+    Format(
+        "folders",
+        summary="folders of image files: a folder per class, or images without classes",
+        source="shardwright.folders.source:FolderSource",
+    ),
+    Format(
+        "torch_datasets",
+        summary="any dataset with __len__ and __getitem__; torchvision's with the files' own bytes",
+        source="shardwright.torch_datasets.source:open_dataset",
     ),
 )
 _FORMATS = {record.name: record for record in _TABLE}
@@ -134,9 +182,14 @@ def register(record: Format) -> None:
 
 
 def format_names() -> list[str]:
-    """Return the names of all formats, those of plug-ins included, sorted."""
+    """Return the names of all formats that can be written, those of plug-ins included, sorted."""
+    return sorted(record.name for record in technologies() if record.converter)
+
+
+def technologies() -> list[Format]:
+    """Return the records of all formats, those that are only read included, and those of plug-ins."""
     _load_plugins()
-    return sorted(_FORMATS)
+    return list(_FORMATS.values())
 
 
 def get_format(name: str) -> Format:

@@ -1,31 +1,35 @@
-"""Sources: what every input becomes before it is converted."""
+"""Open any input: the source that reads it."""
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from shardwright.base.detect import source_of_path
 from shardwright.base.errors import InputError
+from shardwright.base.formats import get_format
+from shardwright.base.inputs import find_input
 from shardwright.base.source import Source
 
-__all__ = ["Source", "open_source"]
+__all__ = ["open_path", "open_source"]
 
 _ACCEPTED = (
     "give the path of a folder (class folders of images, a folder of images, or a converted "
-    "dataset), a dataset with __len__ and __getitem__ (torch, torchvision, ...), "
-    "a reader of this library, or a Source (for arrays: shardwright.arrays.source.ArraySource)"
+    "dataset), of files (tar, zip, Parquet, Arrow, HDF5, .npy, .npz, TFRecord, ...), a dataset with "
+    "__len__ and __getitem__ (torch, torchvision, ...), a reader of this library, or a Source"
 )
 
 
-def open_source(input_data: Any) -> Source:
+def open_source(input_data: Any, split: str | None = None) -> Source:
     """Return the source that reads `input_data`.
 
     Parameters
     ----------
     input_data : str, path-like, dataset, reader or Source
-        A folder of images, a tar or zip of one, an array file (.npy, .npz, HDF5, IDX), a TFRecord
-        file or folder, a converted dataset, or an object that gives samples
-        by number. `ArraySource` and `TFRecordSource` take options.
+        A folder of images, files of a technology that is known (one, a folder of
+        them, or a pattern such as ``"data/train-*.tar"``), a converted dataset, or an
+        object that gives samples by number. `ArraySource` and `TFRecordSource` take options.
+    split : str, optional
+        In a folder of files, those called after it (``train-0.tar``) are taken, if there are any.
 
     Raises
     ------
@@ -40,22 +44,41 @@ def open_source(input_data: Any) -> Source:
     if isinstance(input_data, Source):
         return input_data
     if isinstance(input_data, (str, os.PathLike)):
-        source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
-        return source(path)
+        return open_path(input_data, split)
     if "shardwright.base.reader" in sys.modules:  # not loaded: there cannot be a reader
         from shardwright.base.view_source import ViewSource, is_view
 
         if is_view(input_data):
             return ViewSource(input_data)
     _check_dataset(input_data)
-    from shardwright.torch_datasets import segmentation_datasets  # torch is slow to import
-    from shardwright.torch_datasets import source as torch_dataset  # torch is slow to import
+    return get_format("torch_datasets").load_source()(input_data)  # type: ignore[no-any-return]
 
-    if segmentation_datasets.is_segmentation(input_data):
-        return segmentation_datasets.SegmentationSource(input_data)
-    if torch_dataset.is_folder_like(input_data):
-        return torch_dataset.FolderLikeSource(input_data)
-    return torch_dataset.DatasetSource(input_data)
+
+def open_path(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
+    """Return the source that reads a path.
+
+    Raises
+    ------
+    InputError, ConfigError
+        As `open_source`; if the path does not exist; if files of several formats lie there.
+    """
+    where = os.path.expanduser(os.fsdecode(path))
+    if is_split(where):
+        from shardwright.base.view_source import SplitSource  # with torch, which is slow to import
+
+        return SplitSource(where)
+    found = find_input(Path(where), split, format_name)
+    if found.record is None or not found.files:
+        return get_format("folders").load_source()(where)  # type: ignore[no-any-return]
+    source: Source = found.record.load_source()(found.files if len(found.files) > 1 else found.files[0])
+    if found.ignored:
+        source.ignored = {**source.ignored, **found.ignored}
+    return source
+
+
+def is_split(path: str) -> bool:
+    """Whether a folder holds a converted dataset."""
+    return any(not manifest.name.startswith(".") for manifest in Path(path).glob("metadata/*.json"))
 
 
 def _check_dataset(value: Any) -> None:

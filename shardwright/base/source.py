@@ -1,25 +1,36 @@
-"""What every input becomes: a map-style dataset of named values.
+"""Source: the contract of inputs.
 
-A source tells how many samples there are, reads one, and says what it is. It
-never changes what it reads. It is pickled into worker processes, so it holds
-paths and packed arrays, no open files and no Python object per sample.
+An input is one question, asked once: which samples are there, and where do their
+bytes lie? A converter copies the answer, `index_files` publishes it.
 
-Values are what the field kinds take: `EncodedImage` (the bytes of an image
-file, stored untouched), PIL image, ndarray, tensor, int, float, str, bytes,
-dict or list.
+Every input becomes a map-style dataset of named values. A source tells how many
+samples there are, reads one, says what it is, and, where the values lie in files
+as they are, where that is (`places`). It never changes what it reads. It is
+pickled into worker processes, so it holds paths and packed arrays, no open files
+and no Python object per sample.
+
+Values are what the field kinds take: `EncodedImage` (the bytes of an image file,
+stored untouched), PIL image, ndarray, tensor, int, float, str, bytes, dict or list.
+
+A technology whose samples lie in files derives from `FilesSource` (see
+`file_source`) and says only what lies in one file.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
+from shardwright.base.split.index import Ranges
 
-__all__ = ["Source", "digest_of"]
+__all__ = ["Places", "Source", "digest_of", "not_in_place"]
 
 
 def digest_of(*parts: bytes | NDArray[np.int64]) -> str:
@@ -28,6 +39,45 @@ def digest_of(*parts: bytes | NDArray[np.int64]) -> str:
     for part in parts:
         digest.update(part if isinstance(part, bytes) else part.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def not_in_place(what: Any, reason: str) -> InputError:
+    """Return the error of `places` where values do not lie in files as they are: what would work instead."""
+    return InputError(
+        f"{what} cannot be indexed in place ({reason}): convert it, for example with "
+        f"ParquetConverter(input_data={str(what)!r}, output_path=...).convert()"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What lies in one file, or in a few that belong together: one shard of an indexed split.
+
+    Parameters
+    ----------
+    count : int
+        Samples.
+    fields : tuple of Field
+        All fields, as they are stored there.
+    ranges : mapping of str to Ranges
+        Of every field whose values lie there as they are, where.
+    scalars : mapping of str to ndarray
+        Of every scalar field its values, shape (count,).
+    files : tuple of Path
+        The files that hold these samples; all that belong together, in one order.
+    left_out : mapping of str to int
+        What is not among the fields: reason to the number of values.
+    elsewhere : mapping of str to str
+        Of every other field, why its values do not lie there as they are: compressed, ...
+    """
+
+    count: int
+    fields: tuple[Field, ...]
+    ranges: Mapping[str, Ranges]
+    scalars: Mapping[str, NDArray[Any]]
+    files: tuple[Path, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(ABC):
@@ -46,12 +96,18 @@ class Source(ABC):
     threads : bool
         Whether samples are read by threads as fast as by processes: it must be safe, and
         take little of Python's own time.
+    nbytes : int or None
+        Bytes of the input, where they are known without reading it.
+    format_name : str
+        The format whose reader reads the values at their `places`.
     """
 
     sample_type: Literal["tuple", "dict"] = "tuple"
     fields: Mapping[str, Field] = {}
     ignored: Mapping[str, int] = {}
     threads: bool = False
+    nbytes: int | None = None
+    format_name: ClassVar[str] = ""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -64,6 +120,23 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """Return what messages call the sample: a file's path, if it has one."""
         return f"sample {index}"
+
+    def places(self) -> Sequence[Places]:
+        """Return where the values lie in files as they are, shard by shard, in the order of the samples.
+
+        Fields and class names are those of the samples; a field that does not lie there as it is
+        is missing, and counted under `left_out` with the reason.
+
+        Raises
+        ------
+        InputError
+            If no value lies in a file as it is; the message says why, and what to do instead.
+        """
+        raise not_in_place(type(self).__name__, "its samples are made by code")
+
+    def changed(self) -> str | None:
+        """Return the file that is not any more what it was when the source was made, if there is one."""
+        return None
 
     def check(self) -> None:  # noqa: B027  # most sources know nothing before they read
         """Raise `InputError` for samples that are known to be bad without decoding them.

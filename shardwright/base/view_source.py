@@ -1,7 +1,6 @@
 """Converted splits as the input of another conversion: encoded bytes are copied, never re-encoded."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ class ViewSource(Source):
         while isinstance(first, Concat | Selection):
             first = first.datasets[0] if isinstance(first, Concat) else first.dataset
         self.sample_type = first.manifest.sample_type
-        self.fields = {f.name: _neutral(f) for f in self.reader.fields}
+        self.fields = {f.name: f.neutral() for f in self.reader.fields}
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -124,13 +123,6 @@ class SplitSource(ViewSource):
         data_path: str | Path | None = None,
     ) -> None:
         super().__init__(open_reader(dataset_path, split=split, columns=columns, data_path=data_path))
-
-
-def _neutral(field: Field) -> Field:
-    """Return the field without what only its present format decides."""
-    if field.is_image:
-        return Field(field.name, field.kind, palette=field.palette, names=field.names)
-    return replace(field, compression=None)
 
 
 def _value(field: Field, stored: Any) -> Any:

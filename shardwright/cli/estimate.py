@@ -11,8 +11,9 @@ import numpy as np
 
 from shardwright.base.errors import ShardwrightError
 from shardwright.base.formats import get_format
-from shardwright.base.open_source import Source, open_source
+from shardwright.base.open_source import open_source
 from shardwright.base.progress import readable_bytes
+from shardwright.base.source import Source
 from shardwright.cli.console import say
 from shardwright.cli.constructor import options_of
 from shardwright.cli.exit_codes import DONE

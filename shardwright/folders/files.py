@@ -7,7 +7,6 @@ always valid UTF-8 (`printable`).
 
 import contextlib
 import os
-import re
 import stat
 from abc import abstractmethod
 from array import array
@@ -20,17 +19,15 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage, probe
+from shardwright.base.images.probe import is_image_start
 from shardwright.base.source import Source, digest_of
 
 __all__ = [
-    "IMAGE_EXTENSIONS",
     "READ_FLAGS",
     "FileSource",
     "PackedNames",
     "PathSource",
     "checked_status",
-    "has_image_name",
-    "is_image_start",
     "listed_files",
     "pack_files",
     "printable",
@@ -38,19 +35,6 @@ __all__ = [
     "unreadable",
 ]
 
-IMAGE_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
-_EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
-_MAGIC = (
-    b"\xff\xd8\xff",  # JPEG
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\0",  # TIFF, little-endian
-    b"MM\0*",  # TIFF, big-endian
-    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000 file
-    b"\xff\x4f\xff\x51",  # JPEG 2000 code stream
-)
-_NETPBM = re.compile(rb"P[1-6]\s[#0-9]")
 # O_NONBLOCK: a FIFO put in a file's place after the scan must not hang a worker.
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
@@ -59,22 +43,6 @@ _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 def printable(name: bytes) -> str:
     r"""Return `name` as valid UTF-8; bytes that are not become ``\xff``."""
     return name.decode("utf-8", "backslashreplace")
-
-
-def has_image_name(name: bytes) -> bool:
-    """Tell whether a file's name ends as an image's does (`IMAGE_EXTENSIONS`, upper or lower case)."""
-    return name.rpartition(b".")[2].lower() in _EXTENSIONS
-
-
-def is_image_start(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` (16 bytes) is an image."""
-    if head.startswith(_MAGIC):
-        return True
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    if head[:2] == b"BM":  # two letters are weak; a BMP has four reserved zeros too
-        return head[6:10] == bytes(4)
-    return _NETPBM.match(head) is not None
 
 
 class PackedNames:

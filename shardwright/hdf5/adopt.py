@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError, UnsafeDataError
 from shardwright.base.fields import Field
-from shardwright.base.index_files import Found
+from shardwright.base.file_source import FilesSource
+from shardwright.base.source import Places
 from shardwright.base.split.index import Ranges
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 from shardwright.hdf5.chunks import GZIP, chunk_bytes, filters_of, inflate_as_said
 
-__all__ = ["adopt_hdf5"]
+__all__ = ["HDF5Source"]
 
 _FILTERS = (1, 2, 3)  # gzip, shuffle and fletcher32, which every HDF5 has
 _MAX_DEPTH, _MAX_DATASETS, _MAX_NAMES = 8, 1000, 100_000
@@ -29,7 +30,7 @@ _MAX_CHUNK = 2**26  # bytes
 _NAMES = {"images": "image", "x": "image", "labels": "label", "y": "label", "masks": "mask"}
 
 
-def adopt_hdf5(path: Path) -> Found:
+def adopt_hdf5(path: Path) -> Places:
     """Find the samples of an HDF5 file.
 
     Parameters
@@ -69,7 +70,7 @@ def adopt_hdf5(path: Path) -> Found:
             elif dataset.ndim == 1:
                 own, names = field_name(_NAMES.get(name, name), fields), _class_names(name, dataset, left_out)
                 fields[own], scalars[own] = number_field(own, np.asarray(dataset[...]), f"{path}[{name}]", names)
-    return Found(count, tuple(fields.values()), ranges, scalars, (path,), left_out)
+    return Places(count, tuple(fields.values()), ranges, scalars, (path,), left_out)
 
 
 def _datasets(path: Path, group: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -141,3 +142,17 @@ def _class_names(name: str, dataset: Any, left_out: dict[str, int]) -> tuple[str
     if keys:
         left_out[f"class names of dataset {name:.80}: not strings of one length"] = len(dataset)
     return None
+
+
+class HDF5Source(FilesSource):
+    """The samples of such files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+    """
+
+    format_name = "hdf5"
+
+    def _look(self, path: Path) -> Places:
+        return adopt_hdf5(path)

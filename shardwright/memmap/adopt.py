@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.base.index_files import Found
+from shardwright.base.file_source import FilesSource
+from shardwright.base.source import Places
 from shardwright.base.split.index import Ranges
 from shardwright.base.storage.npy import read_npy_header
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 
-__all__ = ["adopt_npy"]
+__all__ = ["NpySource"]
 
 # The words by which arrays of the same samples are told apart: images-00000.npy and labels-00000.npy.
 _WORDS = (("image", "label", "mask"), ("images", "labels", "masks"), ("x", "y"), ("X", "y"), ("data", "labels"))
@@ -24,7 +25,7 @@ _NAMES = ("image", "label", "mask")  # of the fields that they become, in this o
 _FIELDS = {word: name for words in _WORDS for word, name in zip(words, _NAMES, strict=False)}
 
 
-def adopt_npy(path: Path) -> Found:
+def adopt_npy(path: Path) -> Places:
     """Find the samples of an ``.npy`` file, and of those beside it whose names say that they belong to it.
 
     Parameters
@@ -54,7 +55,7 @@ def adopt_npy(path: Path) -> Found:
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{file.name} {count}" for file, count in counts.items())
         raise InputError(f"{path.parent}: files that belong together hold another number of values: {listed}")
-    return Found(counts[path], tuple(fields.values()), ranges, scalars, tuple(counts))
+    return Places(counts[path], tuple(fields.values()), ranges, scalars, tuple(counts))
 
 
 def _together(path: Path) -> dict[str, Path]:
@@ -83,3 +84,17 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     if shape[0] and offset == size:
         raise InputError(f"{path} has shape {shape}: its values have no bytes, there is nothing to read")
     return shape, dtype, offset
+
+
+class NpySource(FilesSource):
+    """The samples of such files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+    """
+
+    format_name = "memmap"
+
+    def _look(self, path: Path) -> Places:
+        return adopt_npy(path)

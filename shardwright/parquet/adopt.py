@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import CorruptShardError, InputError
-from shardwright.base.index_files import Found
+from shardwright.base.file_source import FilesSource
+from shardwright.base.source import Places
 from shardwright.base.storage.files import mapped
 from shardwright.parquet.pages import check_pages, chunk_ranges
 from shardwright.parquet.reader import opened
 from shardwright.pyarrow_ipc.arrow_features import NOT_ALL, ArrowColumn, ElsewhereError, columns_of, find_columns
 
-__all__ = ["adopt_parquet"]
+__all__ = ["ParquetSource"]
 
 CONVERT = "convert it: what Hugging Face's load_dataset('parquet', ...) gives is an input of every converter"
 
 
-def adopt_parquet(path: Path) -> Found:
+def adopt_parquet(path: Path) -> Places:
     """Find the samples of a Parquet file.
 
     Parameters
@@ -94,3 +95,17 @@ def _locate_chunk(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.in
     if chunk.statistics is not None and chunk.statistics.null_count:
         raise ElsewhereError(f"{chunk.statistics.null_count} values are missing")
     return chunk_ranges(data, chunk, nullable)
+
+
+class ParquetSource(FilesSource):
+    """The samples of such files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+    """
+
+    format_name = "parquet"
+
+    def _look(self, path: Path) -> Places:
+        return adopt_parquet(path)

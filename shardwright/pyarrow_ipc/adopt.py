@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shardwright.base.index_files import Found
+from shardwright.base.file_source import FilesSource
+from shardwright.base.source import Places
 from shardwright.pyarrow_ipc.arrow_columns import byte_values
 from shardwright.pyarrow_ipc.arrow_features import ArrowColumn, ElsewhereError, columns_of, find_columns
 from shardwright.pyarrow_ipc.arrow_inflate import check_inflated
 
-__all__ = ["adopt_ipc"]
+__all__ = ["IpcSource"]
 
 CONVERT = "convert it: what Hugging Face's Dataset.from_file(path) gives is an input of every converter"
 
 
-def adopt_ipc(path: Path) -> Found:
+def adopt_ipc(path: Path) -> Places:
     """Find the samples of an Arrow IPC file or stream.
 
     Parameters
@@ -88,3 +89,17 @@ def _part(values: Any, column: ArrowColumn, whole: Any) -> Any:
     if start < 0 or start + data.size > whole.size:
         raise ElsewhereError("compressed")  # its values are in memory only
     return np.stack([start + cuts[:-1], np.diff(cuts)])
+
+
+class IpcSource(FilesSource):
+    """The samples of such files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+    """
+
+    format_name = "pyarrow_ipc"
+
+    def _look(self, path: Path) -> Places:
+        return adopt_ipc(path)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.base.index_files import Found
+from shardwright.base.source import Places
 from shardwright.base.split.index import Ranges
 from shardwright.base.split.manifest import parse_json
 from shardwright.base.values.found import field_name, image_kind, is_image
@@ -115,7 +115,7 @@ def find_columns(
     columns: tuple[list[ArrowColumn], list[str]],
     values_of: Callable[[ArrowColumn], Any],
     convert: str,
-) -> Found:
+) -> Places:
     """Return what a file of columns holds.
 
     Parameters
@@ -160,7 +160,7 @@ def find_columns(
         except ElsewhereError as error:
             reasons.append(f"column {column.name:.80}: {error}")
     in_order = tuple(fields[number] for number in sorted(fields))
-    return Found(count, in_order, ranges, scalars, (path,), dict.fromkeys(reasons, count))
+    return Places(count, in_order, ranges, scalars, (path,), dict.fromkeys(reasons, count))
 
 
 def _as_seen(column: ArrowColumn, data: memoryview, ranges: Ranges) -> Field:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError, UnsafeDataError
 from shardwright.base.fields import Field
-from shardwright.base.index_files import Found
+from shardwright.base.file_source import FilesSource
+from shardwright.base.source import Places
 from shardwright.base.split.index import Ranges
 from shardwright.base.values.found import each_value
 from shardwright.tar.suffixes import fields_of
 
-__all__ = ["adopt_tar"]
+__all__ = ["WebdatasetSource"]
 
 # webdataset's rules: a sample's key ends at the first dot of the base name, and such names are no samples.
 _MEMBER = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
@@ -47,7 +48,7 @@ class _Headers(io.FileIO):
         return super().seek(position, whence)
 
 
-def adopt_tar(path: Path) -> Found:
+def adopt_tar(path: Path) -> Places:
     """Find the samples of a tar file.
 
     Parameters
@@ -76,7 +77,7 @@ def adopt_tar(path: Path) -> Found:
         else:
             scalars[name] = numbers
             fields.append(Field(name, "int" if numbers.min(initial=0) < -1 else kind))
-    return Found(count, tuple(fields), ranges, scalars, (path,), left_out)
+    return Places(count, tuple(fields), ranges, scalars, (path,), left_out)
 
 
 def _columns(path: Path, left_out: Counter[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
@@ -142,3 +143,17 @@ def _numbers(ranges: Ranges) -> NDArray[np.int64] | None:
         return np.fromiter(map(int, each_value(ranges)), np.int64, len(ranges.offsets))
     except (ValueError, OverflowError):
         return None
+
+
+class WebdatasetSource(FilesSource):
+    """The samples of such files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+    """
+
+    format_name = "tar"
+
+    def _look(self, path: Path) -> Places:
+        return adopt_tar(path)

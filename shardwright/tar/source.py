@@ -11,11 +11,12 @@ import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from shardwright.base.errors import InputError
+from shardwright.base.source import Source
 from shardwright.base.storage.files import FileCache, read_exactly
 from shardwright.folders.files import FileSource, PackedNames, printable
 from shardwright.tar.archive_table import ArchiveTable
@@ -188,3 +189,16 @@ def _clean(name: bytes) -> bytes:
             f"an archive member is called {printable(name)}, outside of the archive; make the archive anew"
         )
     return path
+
+
+def open_archive(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Source:
+    """Return the source of archives: of one with class folders, or of webdataset's samples."""
+    from shardwright.tar.adopt import WebdatasetSource
+
+    if isinstance(paths, (str, os.PathLike)):
+        try:
+            return ArchiveSource(paths)
+        except InputError:
+            if zipfile.is_zipfile(paths):
+                raise
+    return WebdatasetSource(paths)

@@ -20,7 +20,7 @@ from shardwright.base.source import Source
 from shardwright.folders.files import PathSource, listed_files
 from shardwright.torch_datasets.torchvision_files import LABELLED, class_names, files_of, needed_files_of, unwrapped
 
-__all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values"]
+__all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values", "open_dataset"]
 
 _TRIES = 1000  # samples that are read to find a good one
 
@@ -148,3 +148,12 @@ class FolderLikeSource(PathSource):
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, a digest of the files, the dataset's class."""
         return {**super().content(), "dataset": self._dataset_name}
+
+
+def open_dataset(dataset: Any) -> Source:
+    """Return the source of any dataset: its files, where it only opens files, else its samples."""
+    from shardwright.torch_datasets import segmentation_datasets
+
+    if segmentation_datasets.is_segmentation(dataset):
+        return segmentation_datasets.SegmentationSource(dataset)
+    return FolderLikeSource(dataset) if is_folder_like(dataset) else DatasetSource(dataset)

@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from shardwright.base.errors import InputError
-from shardwright.base.open_source import Source, open_source
+from shardwright.base.open_source import open_source
+from shardwright.base.source import Source
 from shardwright.torch_datasets.source import DatasetSource
 from tests.source_torch_dataset.samples import IDS, PICTURE, Items
 

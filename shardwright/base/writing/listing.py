@@ -15,9 +15,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.base.detect import source_of_path
 from shardwright.base.errors import DistributedError
-from shardwright.base.open_source import open_source
+from shardwright.base.inputs import find_input
+from shardwright.base.open_source import is_split, open_source
 from shardwright.base.source import Source
 from shardwright.base.storage.files import FileCache
 from shardwright.folders.files import FileSource, PackedNames
@@ -33,10 +33,10 @@ def open_unless_listed(input_data: Any) -> Source | None:
     """Return the source of an input, or ``None`` if it takes a scan that another process's listing spares."""
     if not isinstance(input_data, (str, os.PathLike)):
         return open_source(input_data)
-    source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
-    if source is ArchiveSource or (source is FolderSource and os.path.isdir(path)):
-        return None
-    return source(path)
+    path = os.path.expanduser(os.fsdecode(input_data))
+    if is_split(path) or find_input(Path(path)).record is not None or not os.path.isdir(path):
+        return open_source(input_data)
+    return None
 
 
 def has_listing(source: Source) -> bool:
