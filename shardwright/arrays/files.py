@@ -16,10 +16,11 @@ import numpy as np
 
 from shardwright.arrays.rows import PackedRows, Rows
 from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
+from shardwright.base.source import Source
 from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
 
-__all__ = ["ARRAY_SUFFIXES", "is_array_file", "member_names", "open_rows"]
+__all__ = ["ARRAY_SUFFIXES", "hdf5_in_place", "is_array_file", "kind_of_file", "member_names", "open_rows"]
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -52,6 +53,19 @@ def _is_idx(head: bytes) -> bool:
 def is_array_file(path: str | os.PathLike[str]) -> bool:
     """Tell whether `open_rows` is meant for a file: by its name or, failing that, its first bytes."""
     return os.fsdecode(path).lower().endswith(ARRAY_SUFFIXES) or _kind(file_bytes(path)) not in (None, "npz")
+
+
+def kind_of_file(path: str | os.PathLike[str]) -> str | None:
+    """Return "npy", "npz", "h5", "idx" or "idx.gz"; ``None`` for other files."""
+    return _kind(file_bytes(path))
+
+
+def hdf5_in_place(paths: Any) -> Source:
+    """Return the source of all datasets of HDF5 files."""
+    _hdf5()  # says what to install
+    from shardwright.hdf5.in_place import HDF5Source
+
+    return HDF5Source(paths)
 
 
 def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:

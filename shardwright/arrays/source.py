@@ -8,21 +8,23 @@ stored as the arrays they are, with the order of their axes.
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.arrays.files import is_array_file, member_names, open_rows
+from shardwright.arrays.files import hdf5_in_place, is_array_file, kind_of_file, member_names, open_rows
+from shardwright.arrays.in_place import NpySource
 from shardwright.arrays.labels import Labels, load_labels
 from shardwright.arrays.rows import Rows, rows_of_array
 from shardwright.base.arguments import check_choice
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
-from shardwright.base.source import Source, digest_of
+from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.folders.files import printable
 
-__all__ = ["LAYOUTS", "ArraySource", "find_layout", "is_array_file", "mnist_images"]
+__all__ = ["LAYOUTS", "ArraySource", "find_layout", "is_array_file", "mnist_images", "open_arrays"]
 
 LAYOUTS = {"NHW": 3, "NHWC": 4, "NCHW": 4}  # layout: number of axes
 _CHANNELS = (1, 3, 4)
@@ -104,6 +106,11 @@ class ArraySource(Source):
     (1, ('cat', 'dog'))
     """
 
+    @property
+    def format_name(self) -> str:  # type: ignore[override]
+        """The format whose reader reads the file."""
+        return "hdf5" if self._path and kind_of_file(self._path) == "h5" else "memmap"
+
     def __init__(
         self,
         data: Any,
@@ -114,6 +121,8 @@ class ArraySource(Source):
         label_member: str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
+        plain = all(option is None for option in (labels, layout, member, label_member, classes))
+        path = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) and plain else None
         if isinstance(data, (str, os.PathLike)):
             member, partner = _pair(data, member)
             self.rows = open_rows(data, member)
@@ -130,6 +139,8 @@ class ArraySource(Source):
         _check_labels(self.rows, self.labels, classes)
         self.fields = self._known_fields()
         self._block: tuple[int, NDArray[Any]] | None = None
+        self._path = path
+        self._placed: Source | None = None
 
     def _known_fields(self) -> dict[str, Field]:
         fields = {}
@@ -191,9 +202,46 @@ class ArraySource(Source):
             "labels": None if numbers is None else digest_of(numbers),
         }
 
+    def places(self) -> Sequence[Places]:
+        """Return where the values of an .npy or HDF5 file lie."""
+        if self._path is None:
+            raise not_in_place(self.rows.name, "it is an array in memory, or labels= and other options were given")
+        if kind_of_file(self._path) not in ("npy", "h5"):
+            raise not_in_place(self._path, "only .npy and HDF5 files are")
+        self._placed = _in_place(self._path)
+        first, *rest = self._placed.places()
+        return [replace(first, left_out={**first.left_out, **self._placed.ignored}), *rest]
+
+    def changed(self) -> str | None:
+        """Return the file that has changed since `places` was asked, if there is one."""
+        return None if self._placed is None else self._placed.changed()
+
     def state(self) -> str:
         """Return what `Rows.state` says."""
         return self.rows.state()
+
+
+def open_arrays(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Source:
+    """Return the source of array files: of one, with its labels, or of several that belong together."""
+    if isinstance(paths, (str, os.PathLike)):
+        try:
+            return ArraySource(paths)
+        except ConfigError as error:  # several arrays, none of which is the images by its name
+            return _in_place(paths, error)
+    folder = os.path.dirname(os.fspath(paths[0]))
+    images = mnist_images(os.fsdecode(folder), [os.path.basename(os.fsdecode(path)) for path in paths])
+    return _in_place(paths) if images is None else ArraySource(images)
+
+
+def _in_place(paths: Any, error: Exception | None = None) -> Source:
+    """Return the source of all arrays of the files; `error` is raised where there is none."""
+    first = os.fsdecode(paths if isinstance(paths, (str, os.PathLike)) else paths[0])
+    kind = kind_of_file(first)
+    if kind == "h5":
+        return hdf5_in_place(paths)
+    if kind == "npy":
+        return NpySource(paths)
+    raise error or InputError(f"{first} and others: give one file, or .npy or HDF5 files that are alike")
 
 
 def _as_array(data: Any) -> NDArray[Any]:

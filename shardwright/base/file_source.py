@@ -20,12 +20,11 @@ from shardwright.base.errors import InputError, ShardwrightError
 from shardwright.base.fields import Field, check_fields, sample_type_of
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places, Source, digest_of, not_in_place
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import FileCache, read_exactly
 from shardwright.base.values.found import kind_of_values
 from shardwright.base.values.restore import restore
 
-__all__ = ["FilesSource"]
+__all__ = ["FilesSource", "value_of"]
 
 
 class FilesSource(Source):
@@ -120,11 +119,12 @@ class FilesSource(Source):
         ranges = part.ranges.get(field.name)
         if ranges is None:
             return self._read(part, field, row)
-        return _value_of(field, self._stored(ranges, row))
+        return value_of(field, self._read_at(ranges.path, ranges.offsets.item(row), ranges.lengths.item(row)))
 
-    def _stored(self, ranges: Ranges, row: int) -> bytes:
-        with self._files.open(ranges.path, self._states[ranges.path][0]) as fd:
-            return read_exactly(fd, ranges.lengths.item(row), ranges.offsets.item(row), ranges.path)
+    def _read_at(self, path: Path, offset: int, length: int) -> bytes:
+        """Read some bytes of a file, which must still have its size."""
+        with self._files.open(path, self._states[path][0]) as fd:
+            return read_exactly(fd, length, offset, path)
 
     def name(self, index: int) -> str:
         """Return file and number of the sample."""
@@ -164,7 +164,7 @@ def _state(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _value_of(field: Field, data: bytes) -> Any:
+def value_of(field: Field, data: bytes) -> Any:
     """Return a value as sources give it: image files as they are, pixels (H, W[, C]), others restored."""
     if not field.is_fixed:
         return EncodedImage(data) if field.is_image else restore(field, data, "numpy")

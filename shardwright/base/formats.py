@@ -46,6 +46,8 @@ class Format:
         A regular expression for names that have no such end, in lower case.
     magic : bytes
         A regular expression for the first bytes of such files.
+    takes_folder : bool
+        Whether `source` takes a folder of such files itself, which says more than they do.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Format:
     suffixes: tuple[str, ...] = ()
     pattern: str = ""
     magic: bytes = b""
+    takes_folder: bool = False
 
     def load_converter(self) -> Any:
         """Import and return the converter class."""
@@ -110,7 +113,7 @@ _TABLE = (
         "shardwright.hdf5.converter:HDF5Converter",
         "shardwright.hdf5.reader:HDF5Reader",
         "HDF5 files: decoded pixels of one size, optionally gzip, opened by h5py and MATLAB",
-        source="shardwright.hdf5.adopt:HDF5Source",
+        source="shardwright.arrays.source:open_arrays",
         suffixes=(".h5", ".hdf5", ".he5"),
         magic=rb"\x89HDF\r\n\x1a\n",
     ),
@@ -120,7 +123,7 @@ _TABLE = (
         "shardwright.parquet.converter:ParquetConverter",
         "shardwright.parquet.reader:ParquetReader",
         "Parquet files: original image bytes, opened by Hugging Face datasets, DuckDB, Polars",
-        source="shardwright.parquet.adopt:ParquetSource",
+        source="shardwright.parquet.source:ParquetSource",
         suffixes=(".parquet",),
         magic=rb"PAR1",
     ),
@@ -130,7 +133,7 @@ _TABLE = (
         "shardwright.pyarrow_ipc.converter:IpcConverter",
         "shardwright.pyarrow_ipc.reader:IpcReader",
         "Arrow IPC files: original image bytes, opened by pyarrow and Hugging Face datasets",
-        source="shardwright.pyarrow_ipc.adopt:IpcSource",
+        source="shardwright.pyarrow_ipc.source:IpcSource",
         suffixes=(".arrow", ".ipc", ".feather", ".arrows"),
         magic=rb"ARROW1|\xff\xff\xff\xff.{3}\0",
     ),
@@ -138,7 +141,7 @@ _TABLE = (
         "arrays",
         reader="shardwright.memmap.reader:MemmapReader",
         summary="NumPy .npy and .npz files, and IDX files as those of MNIST",
-        source="shardwright.arrays.source:ArraySource",
+        source="shardwright.arrays.source:open_arrays",
         suffixes=(".npy", ".npz"),
         pattern=r".*idx\d[-.]ubyte(\.gz)?",
         magic=rb"\x93NUMPY|PK\x03\x04.{26}.{1,250}?\.npy|PK\x05\x06|\0\0[\x08\x09\x0b-\x0e][\x01-\x08]|\x1f\x8b\x08",
@@ -161,6 +164,7 @@ _TABLE = (
         source="shardwright.tfrecord.source:TFRecordSource",
         suffixes=(".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
         pattern=r".+\.tfrecords?(\.gz)?-\d{5,}-of-\d{5,}(\.gz)?|[^.]+-\d{5,}-of-\d{5,}(\.gz)?",
+        takes_folder=True,
     ),
     Format(
         "folders",

@@ -19,7 +19,7 @@ from shardwright.base.arguments import check_split
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field, sample_type_of
 from shardwright.base.images.probe import probe
-from shardwright.base.open_source import open_path
+from shardwright.base.open_source import open_files
 from shardwright.base.progress import Progress
 from shardwright.base.source import Places
 from shardwright.base.split.index import build_records
@@ -87,7 +87,7 @@ def index_files(
     >>> index_files("coco/train-*.tar", split="train")  # doctest: +SKIP
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
-    source = open_path(Path(path).expanduser(), check_split(split), format)
+    source = open_files(path, check_split(split), format)
     shards = source.places()
     files = [file for shard in shards for file in shard.files]
     folder = files[0].parent

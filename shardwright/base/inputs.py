@@ -63,8 +63,13 @@ def find_input(path: Path, split: str | None = None, format_name: str | None = N
     if path.is_dir():
         return _in_folder(path, split, record)
     files = _matching(path)
-    if record is None:
-        record = _only_technology({file: technology_of(file) for file in files}, path)
+    record = record or _only_technology({file: technology_of(file) for file in files}, path)
+    if files and record is None:
+        known = ", ".join(suffix for other in technologies() for suffix in other.suffixes)
+        raise InputError(
+            f"{path} is a file: give a folder with images, or files of a kind that is read ({known}); neither its "
+            "first bytes nor its name tell one"
+        )
     return FoundInput(record, _checked(files))
 
 
@@ -126,7 +131,9 @@ def _in_folder(path: Path, split: str | None, record: Format | None) -> FoundInp
         f"file that is not called {split}": len(kinds) - len(called),
     }
     if not called:
-        return FoundInput(record)
+        inside = f"; is {path / 'data'} meant?" if (path / "data").is_dir() else ""
+        looked_for = ", ".join(record.suffixes) if record else ""
+        raise InputError(f"{path} holds no such files; looked for {looked_for}{inside}")
     ignored = {why: count for why, count in left.items() if count}
     return FoundInput(_only_technology(called, path), _checked(sorted(called)), ignored)
 

@@ -10,7 +10,7 @@ from shardwright.base.formats import get_format
 from shardwright.base.inputs import find_input
 from shardwright.base.source import Source
 
-__all__ = ["open_path", "open_source"]
+__all__ = ["is_split", "open_files", "open_path", "open_source"]
 
 _ACCEPTED = (
     "give the path of a folder (class folders of images, a folder of images, or a converted "
@@ -54,7 +54,7 @@ def open_source(input_data: Any, split: str | None = None) -> Source:
     return get_format("torch_datasets").load_source()(input_data)  # type: ignore[no-any-return]
 
 
-def open_path(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
+def open_path(path: str | os.PathLike[str], split: str | None = None) -> Source:
     """Return the source that reads a path.
 
     Raises
@@ -67,10 +67,19 @@ def open_path(path: str | os.PathLike[str], split: str | None = None, format_nam
         from shardwright.base.view_source import SplitSource  # with torch, which is slow to import
 
         return SplitSource(where)
-    found = find_input(Path(where), split, format_name)
-    if found.record is None or not found.files:
-        return get_format("folders").load_source()(where)  # type: ignore[no-any-return]
-    source: Source = found.record.load_source()(found.files if len(found.files) > 1 else found.files[0])
+    return open_files(where, split)
+
+
+def open_files(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
+    """Return the source that reads a file, the files in a folder, or a folder of images; not a converted dataset."""
+    where = Path(path).expanduser()
+    found = find_input(where, split, format_name)
+    if found.record is None:
+        folder: Source = get_format("folders").load_source()(where)
+        return folder
+    whole = found.record.takes_folder and where.is_dir()
+    given = where if whole else found.files if len(found.files) > 1 else found.files[0]
+    source: Source = found.record.load_source()(given)
     if found.ignored:
         source.ignored = {**source.ignored, **found.ignored}
     return source

@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xxhash
@@ -107,7 +107,7 @@ class Source(ABC):
     ignored: Mapping[str, int] = {}
     threads: bool = False
     nbytes: int | None = None
-    format_name: ClassVar[str] = ""
+    format_name: str = ""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import ConfigError, CorruptShardError, ShardwrightError, text_of
 from shardwright.base.fields import Field
 from shardwright.base.formats import Format, get_format
-from shardwright.base.open_source import open_path
+from shardwright.base.open_source import open_files
 from shardwright.base.split.index import Ranges, check_file, trim
 from shardwright.base.split.manifest import Manifest, StoredFile
 from shardwright.base.split.paths import SplitPaths
@@ -73,7 +73,7 @@ def _find(
 ) -> tuple[Mapping[str, Ranges], Mapping[str, NDArray[Any]]]:
     """Let the format find the stored values of a shard, and read the others."""
     if adopted:
-        (found,) = open_path(path).places()
+        (found,) = open_files(path).places()
         return found.ranges, {f.name: found.scalars[f.name] for f in fields if f.is_scalar}
     reader = record.load_reader()
     scalars = reader._read_scalars(path, fields) if hasattr(reader, "_read_scalars") else {}
@@ -125,6 +125,8 @@ class ShardCheck:
         try:
             located, scalars = _find(record, path, fields, self.manifest.is_adopted)
             ranges = {f: trim(f, located[f.name]) for f in fields if not f.is_scalar}
+        except ConfigError:  # a library is missing: the file is not at fault
+            raise
         except ImportError as error:
             raise ConfigError(f"checking {record.name} needs {error.name}: pip install {error.name}") from error
         except Exception as error:  # noqa: BLE001 - a format's library may raise anything

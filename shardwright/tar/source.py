@@ -1,35 +1,48 @@
-"""Archives of class folders, read in place: a tar, a zip, or a tar of class tars.
+"""Archives read in place: a tar or zip of class folders, of images, or of webdataset's samples.
 
 On a cluster a million small files are what hurts (inode quotas, metadata
 servers), so an archive is never unpacked: its table of contents is read once,
-and every image then by its byte range. Classes, order and bytes are those of
-the unpacked folder, so the converted split is the same, byte for byte.
+and every value then by its byte range.
 """
 
 import os
-import posixpath
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+
+import numpy as np
 
 from shardwright.base.errors import InputError
-from shardwright.base.source import Source
+from shardwright.base.fields import Field
+from shardwright.base.formats import get_format
+from shardwright.base.source import Places, Source, not_in_place
+from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import FileCache, read_exactly
-from shardwright.folders.files import FileSource, PackedNames, printable
-from shardwright.tar.archive_table import ArchiveTable
+from shardwright.folders.files import FileSource, PackedNames
+from shardwright.tar.class_folders import ArchiveFolder
+from shardwright.tar.members import Members, inflated, list_members
+from shardwright.tar.samples import SamplesSource, holds_samples
 
-__all__ = ["ArchiveSource", "is_archive"]
-
-_SUFFIXES = (".tar", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of name and extra field
+__all__ = ["ArchiveSource", "is_archive", "open_archive"]
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
     """Whether a file is an archive by its name; compressed tars too, so that they get a helpful error."""
-    return os.path.isfile(path) and os.fspath(path).lower().endswith(_SUFFIXES)
+    return os.path.isfile(path) and get_format("tar").is_named(os.path.basename(os.fspath(path)))
+
+
+def open_archive(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Source:
+    """Return the source of archives: of one with class folders or images, or of some with webdataset's samples.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or if there are several with class folders.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    listed = [list_members(Path(path).expanduser().absolute()) for path in given]
+    if len(listed) == 1 and not holds_samples(listed[0]):
+        return ArchiveSource(listed[0].path, members=listed[0])
+    return SamplesSource(listed)
 
 
 class ArchiveSource(FileSource):
@@ -44,6 +57,8 @@ class ArchiveSource(FileSource):
     classes : mapping of str to str, optional
         For an archive without class folders: file name to class name, as ImageNet's
         validation archive needs it.
+    members : Members, optional
+        What was listed already.
 
     Raises
     ------
@@ -56,24 +71,32 @@ class ArchiveSource(FileSource):
     'n01440764/n01440764_10026.JPEG'
     """
 
-    def __init__(self, path: str | os.PathLike[str], classes: Mapping[str, str] | None = None) -> None:
+    format_name = "tar"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        classes: Mapping[str, str] | None = None,
+        *,
+        members: Members | None = None,
+    ) -> None:
         self._archive = Path(path).expanduser().absolute()
-        table = _read_table(self._archive, classes)
-        rows, labels, class_names = table.in_order()
+        members = list_members(self._archive) if members is None else members
+        folder = ArchiveFolder(members, classes)
+        rows, labels, class_names = folder.in_order()
         if not len(rows):
-            raise InputError(f"{self._archive} holds no images; found {table.summary() or 'nothing'}")
-        self._offsets, self._stored, sizes, deflated, self._crcs = table.columns(rows)
+            raise InputError(f"{self._archive} holds no images; found {folder.summary() or 'nothing'}")
+        self._offsets, self._stored, sizes, deflated, self._crcs = members.columns(rows)
         self._deflated = deflated.astype(bool)
         super().__init__(
-            PackedNames(map(table.path, rows.tolist())),
+            PackedNames(map(folder.path, rows.tolist())),
             sizes,
             labels=labels,
             classes=class_names,
         )
-        status = self._archive.stat()
-        self._archive_size, self._state = status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+        self._archive_size, self._state = self._archive.stat().st_size, _state(self._archive)
         self._files = FileCache(1)
-        self.ignored = dict(sorted(table.ignored.items()))
+        self.ignored = dict(sorted(folder.ignored.items()))
 
     def _start(self, index: int) -> bytes:
         if self._deflated[index]:
@@ -86,119 +109,29 @@ class ArchiveSource(FileSource):
 
     def _read(self, index: int) -> bytes:
         data = self._stored_bytes(index, self._stored.item(index))
-        size = self._sizes.item(index)
-        if self._deflated[index]:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
-        if len(data) != size:
-            raise InputError(
-                f"{self._archive}: {self.name(index)} inflates to other than its {size} bytes; mend the zip"
-            )
-        if self._crcs[index] >= 0 and zlib.crc32(data) != self._crcs[index]:
-            raise InputError(f"{self._archive}: {self.name(index)} is damaged, its CRC-32 differs; mend the zip")
-        return data
+        size, deflated, crc = self._sizes.item(index), bool(self._deflated[index]), self._crcs.item(index)
+        return inflated(data, size, deflated, crc, self._archive, self._paths[index])
 
     def state(self) -> str:
         """Return size and time of the last change of the archive."""
         return self._state
 
+    def places(self) -> list[Places]:
+        """Return where the images lie in the archive; labels are scalars."""
+        deflated = int(np.count_nonzero(self._deflated))
+        if deflated:
+            raise not_in_place(self._archive, f"{deflated} of its {len(self)} images are compressed")
+        image, label = Field("image", "image"), self.fields.get("label")
+        fields = (image,) if label is None else (image, label)
+        scalars = {} if self._labels is None else {"label": self._labels}
+        ranges = {"image": Ranges(self._archive, self._offsets, self._stored)}
+        return [Places(len(self), fields, ranges, scalars, (self._archive,))]
 
-def _read_table(path: Path, classes: Mapping[str, str] | None) -> ArchiveTable:
-    import tarfile  # readers, which get to import this module, do not need it
-
-    table = ArchiveTable(path, classes)
-    try:
-        if zipfile.is_zipfile(path):
-            _read_zip(path, table)
-        else:
-            with path.open("rb") as file:
-                _read_tar(file, 0, b"", table)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError) as error:
-        raise InputError(
-            f"{path} is not a tar or zip archive that can be read in place ({error}); unpack what is "
-            "compressed as a whole (gunzip x.tar.gz) and give the plain .tar"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    return table
+    def changed(self) -> str | None:
+        """Return the archive's path if its size or time of the last change is another one now."""
+        return None if _state(self._archive) == self._state else str(self._archive)
 
 
-def _read_tar(file: IO[bytes], start: int, folder: bytes, table: ArchiveTable) -> None:
-    """List a tar that begins at byte `start` of the archive; a tar in it is the folder of its name."""
-    import tarfile
-
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for entry in archive:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every entry
-            name = folder + _clean(entry.name.encode("utf-8", "surrogateescape"))
-            if entry.isdir():
-                table.add_folder(name)
-            elif not entry.isfile() or entry.issparse():
-                table.ignored["link, device or sparse file"] += 1
-            elif name.endswith(b".tar") and not folder:
-                table.add_folder(name[:-4])
-                inner = archive.extractfile(entry)
-                if inner is not None:
-                    _read_tar(inner, entry.offset_data, name[:-4] + b"/", table)
-            else:
-                table.add(name, start + entry.offset_data, entry.size, entry.size)
-        _check_end(file, archive.offset, start, table)
-
-
-def _check_end(file: IO[bytes], end: int, start: int, table: ArchiveTable) -> None:
-    """See that nothing but zeros comes after the last member: to tarfile a damaged header is the end, too."""
-    file.seek(end)
-    while block := file.read(2**20):
-        if block.strip(b"\0"):
-            raise InputError(
-                f"{table.archive}: no header of a member at byte {start + end}, and not the end: the archive is cut or "
-                "damaged there, or joined of several: copy it again, or pack it anew"
-            )
-
-
-def _read_zip(path: Path, table: ArchiveTable) -> None:
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-        for entry in archive.infolist():
-            name = _clean(entry.filename.encode("utf-8", "surrogateescape"))
-            if entry.is_dir():
-                table.add_folder(name)
-            elif (entry.external_attr >> 28) not in (0, 8):  # the kind of file in a Unix mode: not a regular one
-                table.ignored["link, device or sparse file"] += 1
-            else:
-                deflated = entry.compress_type == zipfile.ZIP_DEFLATED
-                if entry.flag_bits & 1 or not (deflated or entry.compress_type == zipfile.ZIP_STORED):
-                    raise InputError(
-                        f"{path}: {printable(name)} is encrypted or compressed by method {entry.compress_type}; "
-                        "make the zip with stored or deflated members"
-                    )
-                table.add(name, _data_offset(file, entry), entry.compress_size, entry.file_size, deflated, entry.CRC)
-
-
-def _data_offset(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin, which only the header before them tells."""
-    file.seek(entry.header_offset)
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    if signature != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"no header at byte {entry.header_offset}")
-    return int(entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
-
-
-def _clean(name: bytes) -> bytes:
-    path = posixpath.normpath(name)
-    if path.startswith((b"/", b"../")) or path == b"..":
-        raise InputError(
-            f"an archive member is called {printable(name)}, outside of the archive; make the archive anew"
-        )
-    return path
-
-
-def open_archive(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Source:
-    """Return the source of archives: of one with class folders, or of webdataset's samples."""
-    from shardwright.tar.adopt import WebdatasetSource
-
-    if isinstance(paths, (str, os.PathLike)):
-        try:
-            return ArchiveSource(paths)
-        except InputError:
-            if zipfile.is_zipfile(paths):
-                raise
-    return WebdatasetSource(paths)
+def _state(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -9,7 +9,7 @@ from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS
 from shardwright.base.values.found import field_name, image_kind
 
-__all__ = ["fields_of"]
+__all__ = ["fields_of", "is_known", "slot_of"]
 
 _KINDS = {
     "class_label": "cls",
@@ -44,7 +44,7 @@ def fields_of(
     """
     slots: dict[tuple[str, str], list[str]] = {}  # name and kind: .jpg and .png are both the image
     for suffix in rows:
-        slots.setdefault(_slot(suffix), []).append(suffix)
+        slots.setdefault(slot_of(suffix), []).append(suffix)
     for slot, suffixes in list(slots.items()):
         together = np.concatenate([rows[suffix] for suffix in suffixes])
         if len(np.unique(together)) < len(together):  # a sample has both, so they are different things
@@ -64,7 +64,7 @@ def fields_of(
     return fields
 
 
-def _slot(suffix: str) -> tuple[str, str]:
+def slot_of(suffix: str) -> tuple[str, str]:
     """Return the name and the kind of what members of a suffix hold."""
     prefix, _, last = suffix.rpartition(".")
     kind = _KIND_OF.get(last, "bytes")
@@ -72,3 +72,8 @@ def _slot(suffix: str) -> tuple[str, str]:
         return suffix, kind
     name = prefix or _NAMES.get(kind, last)
     return name, image_kind(name) if kind == "image" else kind
+
+
+def is_known(suffix: str) -> bool:
+    """Whether a suffix says what a member holds."""
+    return slot_of(suffix)[1] != "bytes"

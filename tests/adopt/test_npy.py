@@ -15,7 +15,7 @@ def test_npy_that_cannot_be_read_in_place_is_told(tmp_path: Path) -> None:
         (np.asfortranarray(PIXELS), InputError, "Fortran"),
         (PIXELS.astype(">u2"), InputError, "convert"),
         (np.float32(1), InputError, "first axis"),
-        (np.array(["cat"]), InputError, "convert"),
+        (np.array(["cat"]), InputError, "labels="),
     ):
         np.save(path, array, allow_pickle=True)
         refused(path, error, match)

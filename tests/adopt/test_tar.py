@@ -19,7 +19,7 @@ def test_only_regular_members_are_samples(kind: bytes, tmp_path: Path) -> None:
         member.type, member.linkname = kind, "/etc/passwd"
         archive.addfile(member)
     manifest = index_files(path)
-    assert (manifest.num_samples, manifest.ignored) == (1, {"not a regular file": 1})
+    assert (manifest.num_samples, manifest.ignored) == (1, {"link, device or sparse file": 1})
 
 
 def test_members_that_would_be_unpickled_elsewhere_are_bytes(tmp_path: Path) -> None:
@@ -66,5 +66,7 @@ def test_tar_that_is_damaged_joined_compressed_or_no_webdataset_is_told(tmp_path
     ):
         path.write_bytes(data)
         refused(path, InputError, match)
-    refused(write_tar(path, [("0.png", PNGS[0]), ("0.png", PNGS[0])]), InputError, "two members")
-    refused(write_tar(path, [("0.png", PNGS[0]), ("README.md", b"#")]), InputError, "nothing is in every one")
+    twice = [("0.png", PNGS[0]), ("0.cls", b"1"), ("0.png", PNGS[0])]
+    refused(write_tar(path, twice), InputError, "two members")
+    apart = [("0.txt", b"x"), ("0.cls", b"1"), ("1.json", b"1"), ("README.md", b"#")]
+    refused(write_tar(path, apart), InputError, "nothing is in every one")

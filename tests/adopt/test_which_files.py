@@ -8,6 +8,7 @@ import pytest
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
 from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.open_source import open_source
 from shardwright.base.verify import verify
 from tests.adopt.files import PIXELS, PNGS, write_tar
 
@@ -34,7 +35,7 @@ def test_names_that_are_odd_but_safe_are_kept(tmp_path: Path) -> None:
 
 def test_a_wrong_path_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
-    for path, error in ((tmp_path, InputError), (tmp_path / "none.tar", InputError), (tmp_path / "a.txt", ConfigError)):
+    for path, error in ((tmp_path, InputError), (tmp_path / "none.tar", InputError), (tmp_path / "a.txt", InputError)):
         with pytest.raises(error):
             index_files(path)
     write_tar(tmp_path / "a.tar", [("0.png", PNGS[0])])
@@ -51,7 +52,8 @@ def test_a_wrong_path_is_told(tmp_path: Path) -> None:
 
 def test_the_folder_above_the_files_says_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(InputError, match=rf"looked for .*; is {tmp_path / 'data'} meant\?"):
-        index_files(tmp_path)
-    with pytest.raises(InputError, match=r"looked for [^;]*$"):
-        index_files(tmp_path / "data")
+    for find in (index_files, open_source):
+        with pytest.raises(InputError, match=rf"looked for .*; is {tmp_path / 'data'} meant\?"):
+            find(tmp_path)
+        with pytest.raises(InputError, match=r"looked for [^;]*; found nothing$"):
+            find(tmp_path / "data")

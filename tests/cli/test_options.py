@@ -58,7 +58,7 @@ class _Sixth(TarConverter):
 @pytest.fixture
 def sixth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Format, "load_converter", lambda self: _Sixth)
-    record = Format("sixth", ".tar", "", get_format("tar").reader)
+    record = Format("sixth", ".tar", "named:elsewhere", get_format("tar").reader)
     monkeypatch.setitem(formats._FORMATS, "sixth", record)
 
 

@@ -1,13 +1,11 @@
-"""The table of contents of an archive: packed, and put into the order of a folder."""
+"""The images of an archive, in the order of the unpacked folder and with its classes."""
 
 import os
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,69 +14,60 @@ from shardwright.base.errors import InputError
 from shardwright.base.images.probe import has_image_name, is_image_start
 from shardwright.folders.class_folders import by_class, top_folder
 from shardwright.folders.files import printable
+from shardwright.tar.members import Members
 
-__all__ = ["ArchiveTable"]
+__all__ = ["ArchiveFolder"]
 
 
-class ArchiveTable:
-    """The images of an archive, without one Python object for each.
+class ArchiveFolder:
+    """An archive as the folder that it would be if it were unpacked.
 
     Parameters
     ----------
-    path : Path
-        The archive; its members without an image's name are looked into.
+    members : Members
+        Those without an image's name are looked into.
     classes : mapping of str to str, optional
         File name to class, for an archive without class folders: files are listed
         as if they lay in folders of these names.
     """
 
-    def __init__(self, path: Path, classes: Mapping[str, str] | None) -> None:
-        self.archive, self._classes = path, classes
-        self._names, self._ends = bytearray(), array("q", [0])
-        self._places = array("q")  # of each row: what `add` takes
+    def __init__(self, members: Members, classes: Mapping[str, str] | None = None) -> None:
+        self._members, self._classes = members, classes
         # Folder to the rows in it.
         self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
         self._hidden: set[bytes] = set()
-        self.ignored: Counter[str] = Counter()
-
-    def columns(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return offset, stored bytes, size, whether it is deflated, and CRC-32 of some rows: five arrays in one."""
-        return np.ascontiguousarray(np.frombuffer(self._places, np.int64).reshape(-1, 5)[rows].T)
+        self.ignored: Counter[str] = Counter(members.odd)
+        for folder in members.folders:
+            self._add_folder(folder)
+        for row in range(len(members)):
+            self._add(row)
 
     def summary(self) -> str:
         """Return what was left out."""
         return "; ".join(f"{reason}: {count}" for reason, count in sorted(self.ignored.items()))
 
-    def add_folder(self, path: bytes) -> None:
+    def _add_folder(self, path: bytes) -> None:
         """Note a folder, which may stay empty."""
         if path != b"." and not self._is_hidden(path) and self._classes is None:
             self._folders.setdefault(path, array("q"))
 
-    def add(self, path: bytes, offset: int, stored: int, size: int, deflated: bool = False, crc: int = -1) -> None:
-        """Note a file, if it is an image; with -1 its CRC-32 is unknown."""
+    def _add(self, row: int) -> None:
+        """Note a file, if it is an image."""
+        path = self._members.name(row)
         if self._is_hidden(path):
             return
-        if not (has_image_name(path) or is_image_start(self._start(offset, stored, deflated))):
+        if not (has_image_name(path) or is_image_start(self._members.start(row))):
             self.ignored["not an image"] += 1
             return
-        self._folders.setdefault(self._folder_of(path), array("q")).append(len(self._ends) - 1)
-        self._names += path
-        self._ends.append(len(self._names))
-        self._places.extend((offset, stored, size, deflated, crc))
+        self._folders.setdefault(self._folder_of(path), array("q")).append(row)
 
     def _folder_of(self, path: bytes) -> bytes:
         folder, _, name = path.rpartition(b"/")
         if self._classes is None:
             return folder
         if printable(name) not in self._classes:
-            raise InputError(f"{self.archive}: classes= names no class for {printable(name)}")
+            raise InputError(f"{self._members.path}: classes= names no class for {printable(name)}")
         return self._classes[printable(name)].encode()
-
-    def _start(self, offset: int, stored: int, deflated: bool) -> bytes:
-        with self.archive.open("rb") as file:
-            file.seek(offset)
-            head = file.read(min(stored, 512))
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16) if deflated else head[:16]
 
     def _is_hidden(self, path: bytes) -> bool:
         """Whether a part of the path begins with a dot; each such file or folder is counted once."""
@@ -93,13 +82,10 @@ class ArchiveTable:
 
     def path(self, row: int) -> bytes:
         """Return the path of a row below its root, as the unpacked folder has it."""
-        path = self._raw(row)
+        path = self._members.name(row)
         if self._classes is None:
             return path[self._cut :]
         return self._folder_of(path) + b"/" + path.rpartition(b"/")[2]
-
-    def _raw(self, row: int) -> bytes:
-        return bytes(self._names[self._ends[row] : self._ends[row + 1]])
 
     @cached_property
     def _cut(self) -> int:
@@ -114,12 +100,12 @@ class ArchiveTable:
         folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
         counts = {folder: len(rows) for folder, rows in folders.items()}
         ignored = self.ignored if self._classes is None else Counter()
-        order, labels, names = by_class(os.fsencode(self.archive), counts, ignored)
+        order, labels, names = by_class(os.fsencode(self._members.path), counts, ignored)
         none = np.zeros(0, np.int64)
         return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
     def _sorted(self, rows: "array[int]") -> NDArray[np.int64]:
         """Return the rows of one folder by name; of members of the same name the last, as unpacking does."""
-        ordered = sorted(rows, key=lambda row: (self._raw(row), row))
-        keep = [a for a, b in pairwise(ordered) if self._raw(a) != self._raw(b)]
+        ordered = sorted(rows, key=lambda row: (self._members.name(row), row))
+        keep = [a for a, b in pairwise(ordered) if self._members.name(a) != self._members.name(b)]
         return np.array(keep + ordered[-1:], np.int64)
