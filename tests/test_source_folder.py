@@ -14,8 +14,9 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from shardwright.base.errors import InputError
+from shardwright.base.images.probe import is_image_start
 from shardwright.base.open_source import open_source
-from shardwright.folders.files import PackedNames, PathSource, is_image_start
+from shardwright.folders.files import PackedNames, PathSource
 from shardwright.folders.source import FolderSource
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
 from shardwright.base.formats import Format, format_names, get_format
-from shardwright.base.split.manifest import is_safe_name
+from shardwright.base.storage.names import is_safe_name
 
 __all__ = ["find_files"]
 

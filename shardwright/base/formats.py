@@ -9,15 +9,12 @@ an entry point names a `Format`.
 import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from shardwright.base.errors import ConfigError
-from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 
-__all__ = ["Format", "format_names", "get_format", "open_reader", "register"]
+__all__ = ["Format", "format_names", "get_format", "register"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +155,3 @@ def _load_plugins() -> None:
     for point in entry_points(group="shardwright.formats"):
         if point.name not in _FORMATS:
             register(point.load())
-
-
-def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Any:
-    """Open a converted split with the reader of its format.
-
-    Parameters
-    ----------
-    dataset_path : path
-        The converter's ``output_path``.
-    split : str
-    **options
-        Passed to the reader, for example ``output="tensor"``.
-
-    Raises
-    ------
-    IncompleteDatasetError
-        If the split was not published.
-    """
-    manifest = load_manifest(SplitPaths(Path(dataset_path).expanduser(), split))
-    return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from shardwright.base.errors import ConfigError, CorruptShardError, ShardwrightError, text_of
 from shardwright.base.fields import Field
 from shardwright.base.formats import Format, get_format
-from shardwright.base.split.index import Ranges, check_file, trim
-from shardwright.base.split.manifest import Manifest, StoredFile
+from shardwright.base.split.index import Ranges, trim
+from shardwright.base.split.manifest import Manifest
 from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import StoredFile, check_file
 from shardwright.base.storage.files import read_exactly
 
 __all__ = ["Problem", "ShardCheck", "file_damage", "reason_of"]
@@ -118,7 +119,7 @@ class ShardCheck:
         """Let the format find every value, and compare with the index."""
         record = get_format(self.manifest.format)
         count, fields = len(self.manifest.shards), self.manifest.fields
-        path = self.paths.data / f"{self.paths.split}-{self.number:05d}-of-{count:05d}{record.suffix}"
+        path = self.paths.data / f"{self.paths.shard_name(self.number, count)}{record.suffix}"
         if self.manifest.is_adopted:
             path = self._files[0]
             record.load_adopter()  # where its library is missing, the file is not at fault

@@ -18,19 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
+from shardwright.base.images.probe import IMAGE_EXTENSIONS, has_image_name, is_image_start
+from shardwright.base.storage.names import checked_status, printable, read_start, unreadable
 from shardwright.folders.class_folders import by_class
-from shardwright.folders.files import (
-    IMAGE_EXTENSIONS,
-    PackedNames,
-    PathSource,
-    checked_status,
-    has_image_name,
-    is_image_start,
-    pack_files,
-    printable,
-    read_start,
-    unreadable,
-)
+from shardwright.folders.files import PackedNames, PathSource, pack_files
 
 __all__ = ["FolderSource"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError, UnsafeDataError
 from shardwright.base.fields import Field
 from shardwright.base.index_files import Found
-from shardwright.base.split.index import Ranges
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 from shardwright.hdf5.chunks import GZIP, chunk_bytes, filters_of, inflate_as_said

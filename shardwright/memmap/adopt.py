@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.index_files import Found
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.npy import read_npy_header
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError, UnsafeDataError
 from shardwright.base.fields import Field
 from shardwright.base.index_files import Found
-from shardwright.base.split.index import Ranges
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.found import each_value
 from shardwright.tar.suffixes import fields_of
 

@@ -17,7 +17,8 @@ from typing import IO
 
 from shardwright.base.errors import InputError
 from shardwright.base.storage.files import FileCache, read_exactly
-from shardwright.folders.files import FileSource, PackedNames, printable
+from shardwright.base.storage.names import printable
+from shardwright.folders.files import FileSource, PackedNames
 from shardwright.tar.archive_table import ArchiveTable
 
 __all__ = ["ArchiveSource", "is_archive"]

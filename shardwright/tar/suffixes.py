@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
+from shardwright.base.images.probe import IMAGE_EXTENSIONS
 from shardwright.base.values.found import field_name, image_kind
 
 __all__ = ["fields_of"]
@@ -13,7 +14,7 @@ __all__ = ["fields_of"]
 _KINDS = {
     "class_label": "cls",
     "int": "class cls2 count id index inx",
-    "image": "bmp gif jpeg jpg pbm pgm png pnm ppm tif tiff webp",
+    "image": " ".join(IMAGE_EXTENSIONS),
     "json": "jsn json",
     "text": "text transcript txt",
     "array": "npy",

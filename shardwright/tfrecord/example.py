@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.folders.files import is_image_start
+from shardwright.base.images.probe import is_image_start
 from shardwright.tfrecord.frames import INSTALL
 
 __all__ = ["Example", "FeatureStats", "Values", "build_example", "parse_example"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from tests.adopt.files import PIXELS, PNGS, write_tar
 

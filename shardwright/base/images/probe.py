@@ -5,6 +5,7 @@ walked here, in microseconds; every other format is opened and loaded by Pillow.
 ends too early is found in both ways.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,10 +13,35 @@ from typing import TypeAlias
 from shardwright.base.errors import InputError, UnsupportedImageError
 from shardwright.base.images.pillow import EXTENSIONS, LARGE_PIXELS, check_image, first_bytes, guarded, open_image
 
-__all__ = ["Buffer", "ImageInfo", "JpegHeader", "image_warning", "is_png", "plain_jpeg_header", "probe"]
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Buffer",
+    "ImageInfo",
+    "JpegHeader",
+    "has_image_name",
+    "image_warning",
+    "is_image_start",
+    "is_png",
+    "plain_jpeg_header",
+    "probe",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
+IMAGE_EXTENSIONS = tuple(dict.fromkeys(extension for extensions in EXTENSIONS.values() for extension in extensions))
+_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
+_NAME_ENDS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
+_MAGIC = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF, little-endian
+    b"MM\0*",  # TIFF, big-endian
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000 file
+    b"\xff\x4f\xff\x51",  # JPEG 2000 code stream
+)
+_NETPBM = re.compile(rb"P[1-6]\s[#0-9]")
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = {  # by colour type and bits; these are Pillow's modes
@@ -231,7 +257,7 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 
 def _probe_pillow(data: bytes, load: bool) -> ImageInfo:
     with guarded(data), open_image(data, load=load) as image:
-        extension = EXTENSIONS[str(image.format)]
+        extension = EXTENSIONS[str(image.format)][0]
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
         return _info(extension, image.height, image.width, image.mode, _animated(frames))
@@ -239,3 +265,22 @@ def _probe_pillow(data: bytes, load: bool) -> ImageInfo:
 
 def _animated(frames: int) -> str:
     return "animated: only the first frame is read" if frames > 1 else ""
+
+
+# --- names and first bytes ----------------------------------------------------------------
+
+
+def has_image_name(name: bytes) -> bool:
+    """Tell whether a file's name ends as an image's does (`IMAGE_EXTENSIONS`, upper or lower case)."""
+    return name.rpartition(b".")[2].lower() in _NAME_ENDS
+
+
+def is_image_start(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (16 bytes) is an image."""
+    if head.startswith(_MAGIC):
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[:2] == b"BM":  # two letters are weak; a BMP has four reserved zeros too
+        return head[6:10] == bytes(4)
+    return _NETPBM.match(head) is not None
