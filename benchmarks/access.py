@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.jobs import Contender, Job, Run
 from benchmarks.peers.common import files_of
 from benchmarks.peers.shardwright import FIXED, FLEXIBLE, stored
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.training.loader import ThreadedLoader
 
 __all__ = ["PACKAGES", "contenders"]

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
+from shardwright.base.reader import open_reader
 from shardwright.training.loader import ThreadedLoader
 
 __all__ = ["conversion_memory", "growth", "make", "open_time", "worker_memory"]

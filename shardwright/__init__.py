@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     )
     from shardwright.base.export import export
     from shardwright.base.fields import Field
-    from shardwright.base.formats import Format, open_reader, register
+    from shardwright.base.formats import Format, register
     from shardwright.base.images import EncodedImage, ResizeAndConvert
     from shardwright.base.index_files import index_files
     from shardwright.base.merge import merge
     from shardwright.base.open_source import open_source
-    from shardwright.base.reader import Reader
+    from shardwright.base.reader import Reader, open_reader
     from shardwright.base.source import Source
     from shardwright.base.verify import verify
     from shardwright.base.views import concat
@@ -118,12 +118,12 @@ _HOMES = {
     ),
     "shardwright.base.export": "export",
     "shardwright.base.fields": "Field",
-    "shardwright.base.formats": "Format open_reader register",
+    "shardwright.base.formats": "Format register",
     "shardwright.base.images": "EncodedImage ResizeAndConvert",
     "shardwright.base.index_files": "index_files",
     "shardwright.base.merge": "merge",
     "shardwright.base.open_source": "open_source",
-    "shardwright.base.reader": "Reader",
+    "shardwright.base.reader": "Reader open_reader",
     "shardwright.base.source": "Source",
     "shardwright.base.verify": "verify",
     "shardwright.base.views": "concat",

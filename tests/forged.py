@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from shardwright.base.split.manifest import StoredFile
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
-from shardwright.base.storage.files import hash_file
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.hashes import hash_file
 
 
 def sign(root: Path, split: str = "train") -> None:

@@ -16,7 +16,8 @@ from shardwright.base.errors import (
     ShardwrightError,
 )
 from shardwright.base.fields import Field
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from tests.conformance.tools import Store, hashes, make_folder, numbered, picture
 

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import LockedError, ShardwrightError, StorageError
-from shardwright.base.split.manifest import Shard, StoredFile
-from shardwright.base.split.paths import Part, SplitPaths, publish_file, storage_errors, write_file
+from shardwright.base.split.manifest import Shard
+from shardwright.base.split.part import Part
+from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage import lock
-from shardwright.base.storage.lock import split_lock
+from shardwright.base.storage.atomic import StoredFile, storage_errors, write_bytes, write_file
 from shardwright.base.writing import shards as write
 from shardwright.base.writing.finish import finalize
+from shardwright.base.writing.output import split_lock
 from tests.conformance.children import Child, in_child
 from tests.conformance.crash import Inline, Steps, Write
 from tests.conformance.tools import Store, hashes, make_folder, numbered, same_as_numbered
@@ -33,15 +35,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_published_file_has_its_content_and_no_other_is_left(tmp_path: Path):
-    stored = publish_file(tmp_path / "a", b"content")
+    stored = write_bytes(tmp_path / "a", b"content")
     assert (stored.name, stored.size) == ("a", 7)
-    assert publish_file(tmp_path / "a", b"other").xxh3 != stored.xxh3
+    assert write_bytes(tmp_path / "a", b"other").xxh3 != stored.xxh3
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"other"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
-    publish_file(tmp_path / "a", b"old")
+    write_bytes(tmp_path / "a", b"old")
 
     def fail(file: Any) -> None:
         file.write(b"half")
@@ -64,7 +66,7 @@ def test_a_failed_fsync_is_never_taken_for_success(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StorageError, match="Input/output error"):
-        publish_file(tmp_path / "a", b"content")
+        write_bytes(tmp_path / "a", b"content")
     assert os.listdir(tmp_path) == []
 
 

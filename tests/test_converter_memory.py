@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from shardwright.base.formats import format_names
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT, SHAPE = 600, (320, 250)  # 140 MB, encoded or not

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.split.manifest import Manifest, canonical_json
+from shardwright.base.split.manifest import Manifest
 from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.strict_json import canonical_json
 from shardwright.base.verify import verify
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, numbered

@@ -16,8 +16,8 @@ import tests.conformance
 from shardwright.base import formats
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.base.formats import open_reader
 from shardwright.base.images import EncodedImage
+from shardwright.base.reader import open_reader
 from shardwright.memmap.reader import MemmapReader
 from tests.conformance.tools import SHAPE, Store, encoded, picture
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "caltech256"
 FORMATS = ("hdf5", "memmap", "parquet", "pyarrow_ipc", "tar")

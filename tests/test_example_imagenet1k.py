@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.folders.imagenet import imagenet_validation
 from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import encoded, hashes, picture

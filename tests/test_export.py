@@ -18,8 +18,8 @@ from PIL import Image
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError
 from shardwright.base.export import export, target_names
 from shardwright.base.fields import Field
-from shardwright.base.formats import open_reader
 from shardwright.base.images import EncodedImage
+from shardwright.base.reader import open_reader
 from shardwright.base.source import Source
 from shardwright.cli.main import main
 from shardwright.cli.signals import Stopped

@@ -16,9 +16,10 @@ from torchvision.transforms import v2
 
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
 from shardwright.base.images import EncodedImage
 from shardwright.base.images.masks import encode_ids, ids_to_pil, to_ids
+from shardwright.base.reader import open_reader
 from shardwright.base.values.pack import infer_field
 from tests.conformance.tools import encoded, picture
 

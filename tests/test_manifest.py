@@ -14,10 +14,13 @@ import xxhash
 
 from shardwright.base.errors import ConfigError, CorruptShardError, IncompleteDatasetError, UnsafeDataError
 from shardwright.base.fields import Field
-from shardwright.base.formats import open_reader
-from shardwright.base.split.index import Ranges, check_ranges, index_dtype
-from shardwright.base.split.manifest import Manifest, Shard, StoredFile, canonical_json, parse_json
-from shardwright.base.storage.files import hash_file
+from shardwright.base.reader import open_reader
+from shardwright.base.split.index import index_dtype
+from shardwright.base.split.manifest import Manifest, Shard
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.hashes import hash_file
+from shardwright.base.storage.ranges import Ranges, check_ranges
+from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.verify import verify
 from tests.conformance.tools import Store, numbered
 

@@ -17,12 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from shardwright.base.split.paths import Part, SplitPaths, publish_file, write_file
+from shardwright.base.split.part import Part
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import write_bytes, write_file
 from shardwright.base.fields import Field
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
+from shardwright.base.reader import open_reader
 from shardwright.base.split.index import index_dtype
-from shardwright.base.split.manifest import Shard, StoredFile, canonical_json
-from shardwright.base.writing.plan import Plan, listing_path
+from shardwright.base.split.manifest import Shard
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.strict_json import canonical_json
+from shardwright.base.writing.plan import Plan
 from shardwright.base.writing.finish import finalize
 from shardwright.folders.files import FileSource, PackedNames
 from shardwright.folders.source import FolderSource
@@ -66,13 +71,13 @@ for folder in (paths.metadata, paths.data):
 fields = (Field("image", "image"), source.fields["label"])
 options = {"images_per_file": PER_SHARD, "encoding": "png", "quality": None, "on_error": "raise"}
 plan = Plan.of(source, "parquet", "train", fields, options)
-publish_file(paths.plan, canonical_json(plan.values).encode())
-write_file(listing_path(paths), lambda file: write_listing(source, file))
-print(f"plan {paths.plan.stat().st_size:,} bytes, listing {listing_path(paths).stat().st_size:,} bytes")
+write_bytes(paths.plan, canonical_json(plan.values).encode())
+write_file(paths.listing, lambda file: write_listing(source, file))
+print(f"plan {paths.plan.stat().st_size:,} bytes, listing {paths.listing.stat().st_size:,} bytes")
 done("plan and listing")
 content = source.content()
 del source
-again = read_listing(listing_path(paths), "/input")
+again = read_listing(paths.listing, "/input")
 assert again.content() == content and again.name(COUNT - 1) == "n000/09999999.jpg"
 labels = again._labels
 del again

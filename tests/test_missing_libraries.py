@@ -23,7 +23,8 @@ class NotInstalled:
 
 sys.meta_path.insert(0, NotInstalled())
 from shardwright.base.index_files import index_files
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from shardwright.cli.main import main
 from shardwright.base.open_source import open_source

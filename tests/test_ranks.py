@@ -14,11 +14,10 @@ import pytest
 import torch.distributed
 
 from shardwright.base.errors import DistributedError, IncompleteDatasetError, LockedError, PlanMismatchError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.storage.lock import split_lock
 from shardwright.base.writing.finish import finalize
-from shardwright.base.writing.plan import listing_path
+from shardwright.base.writing.output import split_lock
 from shardwright.base.writing.ranks import rank_and_world
 from shardwright.folders.source import FolderSource
 from shardwright.parquet.converter import ParquetConverter
@@ -298,7 +297,7 @@ def test_only_rank_0_lists_the_input(photos: Path, tmp_path: Path, monkeypatch: 
     manifest = ParquetConverter(photos, tmp_path / "out", rank=1, **options).convert()
     assert manifest is not None
     assert manifest.num_samples == 48
-    assert not listing_path(SplitPaths(tmp_path / "out", "train")).exists()
+    assert not SplitPaths(tmp_path / "out", "train").listing.exists()
 
 
 def test_without_rank_0_the_others_say_what_they_waited_for(photos: Path, tmp_path: Path) -> None:

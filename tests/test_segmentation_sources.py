@@ -11,11 +11,13 @@ from torch.utils.data import Subset
 from torchvision import datasets as tv
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
 from shardwright.base.open_source import open_source
+from shardwright.base.reader import open_reader
 from shardwright.folders.segmentation import CAMVID_CLASSES, CamVidSource, ParallelFoldersSource
-from shardwright.torch_datasets.segmentation_datasets import VOC_CLASSES, SegmentationSource, is_segmentation
+from shardwright.torch_datasets.segmentation_datasets import SegmentationSource, is_segmentation
 from shardwright.torch_datasets.source import DatasetSource
+from shardwright.torch_datasets.torchvision_files import VOC_CLASSES
 from tests.conformance.tools import encoded, picture
 
 # torchvision leaves the masks' files open.

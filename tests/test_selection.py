@@ -11,10 +11,10 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
 from shardwright.base.errors import ConfigError, OutputExistsError, StorageError
 from shardwright.base.fields import Field
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
 from shardwright.base.merge import merge
 from shardwright.base.open_source import open_source
-from shardwright.base.reader import Reader
+from shardwright.base.reader import Reader, open_reader
 from shardwright.base.verify import verify
 from shardwright.base.view_source import ViewSource
 from shardwright.base.views import concat
@@ -340,7 +340,7 @@ def test_merge_into_the_same_folder(tmp_path):
 def test_merging_again_after_a_kill(tmp_path, monkeypatch):
     parts = [open_reader(convert(samples(n, n + 4), tmp_path / str(n), "parquet")) for n in (0, 4)]
     with monkeypatch.context() as patch:
-        patch.setattr("shardwright.base.merge._write_manifest", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("shardwright.base.merge.publish", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             merge(parts, tmp_path / "both")
     merge(parts, tmp_path / "both")

@@ -18,7 +18,8 @@ import sys
 import numpy as np
 from pathlib import Path
 from torch.utils.data import DataLoader
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
+from shardwright.base.reader import open_reader
 from shardwright.training.loader import ThreadedLoader
 
 class Noise:

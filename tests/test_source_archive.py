@@ -16,8 +16,8 @@ from PIL import Image
 
 from shardwright.base.errors import InputError
 from shardwright.base.open_source import open_source
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 from shardwright.folders.source import FolderSource
 from shardwright.tar.converter import TarConverter
 from shardwright.tar.source import ArchiveSource

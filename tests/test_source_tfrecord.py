@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from shardwright.base.errors import ConfigError, InputError, LimitError
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
 from shardwright.base.open_source import open_source
+from shardwright.base.reader import open_reader
 from shardwright.tfrecord import example as tfrecord_example
 from shardwright.tfrecord import frames as tfrecord_frames
 from shardwright.tfrecord.files import is_record_name

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from shardwright.base.errors import LimitError, StorageError
 from shardwright.base.split.index import map_index
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 from shardwright.training.loader import ThreadedLoader
 from tests.conformance.children import in_child
 from tests.conformance.tools import Store, numbered, same_as_numbered

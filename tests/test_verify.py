@@ -12,10 +12,11 @@ from PIL import Image
 from shardwright.base import formats
 from shardwright.base.errors import IncompleteDatasetError
 from shardwright.base.formats import Format, format_names, get_format
-from shardwright.base.split.manifest import StoredFile
+from shardwright.base.reader import open_reader
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
-from shardwright.base.storage.files import hash_file
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.hashes import hash_file
 from shardwright.base.verify import verify
 from shardwright.memmap.reader import MemmapReader
 
@@ -104,7 +105,7 @@ def test_a_missing_file_is_found(split: Path) -> None:
 
 
 def test_the_damaged_sample_is_named_and_no_other(split: Path) -> None:
-    reader = formats.open_reader(split)
+    reader = open_reader(split)
     sample = 4  # the second of the second shard
     files = reader.manifest.shards[1].files
     path = split / "data" / files[reader.manifest.field_files["image"]].name

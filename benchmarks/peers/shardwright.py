@@ -8,7 +8,8 @@ from torch.utils.data import Sampler
 
 from benchmarks.jobs import Contender, Job, Run
 from benchmarks.peers.common import converting, pil_transform, torch_loader
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
+from shardwright.base.reader import open_reader
 from shardwright.training.loader import ThreadedLoader
 from shardwright.training.transforms import TrainTransform
 

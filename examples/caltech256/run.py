@@ -24,7 +24,8 @@ from torchvision import transforms
 from train import train
 
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 
 
 def small_network(num_classes: int) -> nn.Module:

@@ -22,7 +22,7 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.training.distributed import distributed, local_rank
 from shardwright.training.samplers import GlobalSampler
 

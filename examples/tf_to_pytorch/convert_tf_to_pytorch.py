@@ -24,8 +24,8 @@ from shardwright.arrays.files import open_rows
 from shardwright.arrays.rows import Rows
 from shardwright.arrays.source import ArraySource, find_layout
 from shardwright.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
-from shardwright.base.split.manifest import canonical_json, parse_json
-from shardwright.base.split.paths import publish_file
+from shardwright.base.storage.atomic import write_bytes
+from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.memmap.single_file import SingleFile, check_memory, write_single_file
 
 SAMPLES = 1000  # compared by --verify; --verify full compares all
@@ -217,7 +217,7 @@ def convert(options: argparse.Namespace) -> str:
             )
         write_labels(source, options.output_labels)
         config |= {"xxh3": stored.xxh3, "conversion": target.plan()}
-        publish_file(options.config, canonical_json(config).encode())
+        write_bytes(options.config, canonical_json(config).encode())
         target.forget()
     done = f"{options.output}: {shape} {rows.dtype}, config {options.config}"
     if options.verify:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shardwright.arrays.files import open_rows
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.split.manifest import parse_json
+from shardwright.base.storage.strict_json import parse_json
 
 READ_BATCHES = 50  # how many random batches are read while memory is measured
 MEMORY_LIMIT = 200 * 2**20  # bytes that reading them may take, beside the batches themselves

@@ -12,8 +12,8 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource
 from shardwright.base.source import Places
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.npy import read_npy_header
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 

@@ -22,7 +22,7 @@ from shardwright.base.arguments import check_choice
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
 from shardwright.base.source import Places, Source, digest_of, not_in_place
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
 
 __all__ = ["LAYOUTS", "ArraySource", "find_layout", "is_array_file", "mnist_images", "open_arrays"]
 

@@ -1,23 +1,23 @@
 """Checks of arguments, so that a wrong one fails at construction with the mend."""
 
-import os
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from shardwright.base.errors import ConfigError, OutputExistsError
-from shardwright.base.split.manifest import SPLIT_NAME
+from shardwright.base.errors import ConfigError
 
 __all__ = [
+    "SPLIT_NAME",
     "check_callable",
     "check_choice",
-    "check_output",
     "check_quality",
     "check_seconds",
     "check_shape",
     "check_split",
     "check_whole",
 ]
+
+SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
 
 
 def check_callable(name: str, value: Any) -> Any:
@@ -73,28 +73,3 @@ def check_split(value: Any) -> str:
     if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
         raise ConfigError(f"split={value!r} must be made of letters, digits and underscores")
     return value
-
-
-def check_output(output: Path, input_data: Any) -> None:
-    """Raise unless `output` may become, or is, a folder of converted splits.
-
-    Raises
-    ------
-    ConfigError
-        If it is a file, its name is too long, or it and the input lie in one another.
-    OutputExistsError
-        If it holds anything and no split of this library.
-    """
-    long = [part for part in output.parts if len(part.encode(errors="surrogateescape")) > 200]
-    if long or len(str(output).encode(errors="surrogateescape")) > 3800:
-        raise ConfigError(f"output_path is too long for file names inside of it: {str(output)[:80]}...")
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"output_path {output} is a file; give a folder")
-    if isinstance(input_data, (str, os.PathLike)):
-        source, real = Path(input_data).expanduser().resolve(), output.resolve()
-        if source == real or source in real.parents or real in source.parents:
-            raise ConfigError(f"output_path {output} and input_data {source} lie in one another; choose another output")
-    if output.is_dir() and any(output.iterdir()) and not (output / "metadata").is_dir():
-        raise OutputExistsError(
-            f"output_path {output} holds other files; choose an empty or new folder, or delete them yourself"
-        )

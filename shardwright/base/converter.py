@@ -40,7 +40,7 @@ from shardwright.base.arguments import check_choice, check_shape
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
-from shardwright.base.images.shrink import Shrink
+from shardwright.base.images.resize import Shrink
 from shardwright.base.writing.conversion import Converter
 from shardwright.base.writing.pipeline import Batch
 

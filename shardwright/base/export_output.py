@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shardwright.base.errors import ConfigError, OutputExistsError, StorageError
-from shardwright.base.split.paths import storage_errors, sync_file, sync_folder
+from shardwright.base.storage.atomic import storage_errors, sync_file, sync_folder
 from shardwright.base.storage.lock import held_lock
 
 __all__ = ["new_output"]

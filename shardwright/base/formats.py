@@ -15,8 +15,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from shardwright.base.errors import ConfigError
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 
 __all__ = ["Format", "format_names", "get_format", "open_reader", "register", "technologies"]
 

@@ -9,7 +9,6 @@ library; nothing in it is run or unpickled.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,14 @@ from shardwright.base.open_source import open_files
 from shardwright.base.progress import Progress
 from shardwright.base.source import Places
 from shardwright.base.split.index import build_records
-from shardwright.base.split.manifest import Manifest, Shard, StoredFile
-from shardwright.base.split.paths import Part, SplitPaths, publish_file
-from shardwright.base.split.publish import add_counts, add_modes, check_new, write_index
-from shardwright.base.storage.files import hash_file
-from shardwright.base.storage.lock import split_lock
+from shardwright.base.split.manifest import Manifest, Shard
+from shardwright.base.split.part import Part
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.publish import add_counts, check_new, publish
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.hashes import hash_file
 from shardwright.base.values.found import each_value
+from shardwright.base.writing.output import split_lock
 
 __all__ = ["index_files"]
 
@@ -100,7 +101,19 @@ def index_files(
     if changed := source.changed():
         raise InputError(f"{changed} was changed while it was indexed; let nobody write to it, then index it again")
     ignored = add_counts([source.ignored, *(shard.left_out for shard in shards)])
-    return _publish(paths, source.format_name, fields, indexed, ignored)
+    with split_lock(paths, 0, 1):
+        check_new(paths, _MEND)
+        return publish(
+            paths,
+            [part for part, _ in indexed],
+            [records for _, records in indexed],
+            format_name=source.format_name,
+            fields=fields,
+            sample_type=sample_type_of(f.name for f in fields),
+            plan={"adopted": True, "num_samples": sum(shard.count for shard in shards)},
+            ignored=ignored,
+            data_dir=".",
+        )
 
 
 def _index_shard(found: Places, fields: tuple[Field, ...], bar: Progress) -> tuple[Part, NDArray[Any]]:
@@ -122,35 +135,3 @@ def _modes(f: Field, found: Places) -> dict[str, int]:
         except InputError:
             modes[UNREADABLE] += 1  # told when it is read: one bad image need not keep out all others
     return modes
-
-
-def _publish(
-    paths: SplitPaths,
-    format_name: str,
-    fields: tuple[Field, ...],
-    indexed: Sequence[tuple[Part, NDArray[Any]]],
-    ignored: dict[str, int],
-) -> Manifest:
-    parts, records = [part for part, _ in indexed], [records for _, records in indexed]
-    first, count = parts[0], sum(map(len, records))
-    for part in parts:
-        if part.field_files != first.field_files:
-            one, other = (paths.data / p.shard.files[0].name for p in (first, part))
-            raise InputError(f"{other}: the files that belong together are not those of {one}")
-    with split_lock(paths, 0, 1):
-        check_new(paths, _MEND)
-        manifest = Manifest(
-            format=format_name,
-            split=paths.split,
-            sample_type=sample_type_of(f.name for f in fields),
-            fields=fields,
-            field_files=first.field_files,
-            modes=add_modes(part.modes for part in parts),
-            shards=tuple(part.shard for part in parts),
-            index=write_index(paths, fields, count, records),
-            plan={"adopted": True, "num_samples": count},
-            ignored=ignored,
-            data_dir=".",
-        )
-        publish_file(paths.manifest, manifest.to_bytes())
-    return manifest

@@ -12,7 +12,7 @@ from pathlib import Path
 from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
 from shardwright.base.formats import Format, get_format, technologies
 from shardwright.base.images.probe import has_image_name
-from shardwright.base.split.manifest import is_safe_name
+from shardwright.base.storage.names import is_safe_name
 
 __all__ = ["FoundInput", "find_input"]
 

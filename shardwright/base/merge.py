@@ -4,25 +4,23 @@ import errno
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shardwright.base.arguments import check_split
 from shardwright.base.errors import ConfigError, StorageError
 from shardwright.base.formats import get_format
-from shardwright.base.split.manifest import Manifest, Shard, StoredFile
-from shardwright.base.split.paths import (
-    SplitPaths,
-    publish_file,
-    publish_files,
+from shardwright.base.split.manifest import Manifest, Shard
+from shardwright.base.split.part import Part
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.publish import add_counts, add_modes, check_new, publish
+from shardwright.base.storage.atomic import (
+    StoredFile,
     storage_errors,
     sync_folder,
     write_file,
 )
-from shardwright.base.split.publish import add_counts, add_modes, check_new, write_index
-from shardwright.base.split.published import load_manifest
-from shardwright.base.storage.lock import split_lock
+from shardwright.base.writing.output import split_lock
 
 __all__ = ["merge"]
 
@@ -74,8 +72,7 @@ def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "trai
     with split_lock(paths, 0, 1):
         check_new(paths, "choose another split= or output_path=")
         shards = _link_shards(readers, paths, copy)
-        _write_manifest(readers, paths, shards)
-        return load_manifest(paths)
+        return _publish(readers, paths, shards)
 
 
 def _check_alike(readers: list[Any]) -> None:
@@ -107,8 +104,8 @@ def _link_shards(readers: list[Any], paths: SplitPaths, copy: bool) -> list[Shar
     old = [(reader, shard) for reader in readers for shard in reader.manifest.shards]
     shards = []
     for number, (reader, shard) in enumerate(old):
-        name = f"{paths.split}-{number:05d}-of-{len(old):05d}"
-        # train-00000-of-00010.image.npy: the name of a shard has no dot, what follows it tells the file
+        name = paths.shard_name(number, len(old))
+        # train-00000-of-00010.image.npy: what follows the name of a shard tells the file
         files = tuple(StoredFile(f"{name}.{file.name.partition('.')[2]}", file.size, file.xxh3) for file in shard.files)
         for new, file in zip(files, shard.files, strict=True):
             _link(reader.data_path / file.name, paths.data / new.name, copy)
@@ -137,30 +134,31 @@ def _link(old: Path, new: Path, copy: bool) -> None:
         write_file(new, lambda copied: shutil.copyfileobj(file, copied))
 
 
-def _write_manifest(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> None:
+def _publish(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> Manifest:
     manifests: list[Manifest] = [reader.manifest for reader in readers]
-    first, count = manifests[0], sum(m.num_samples for m in manifests)
+    first = manifests[0]
     merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
-    manifest = replace(
-        first,
-        split=paths.split,
+    return publish(
+        paths,
+        [Part(shard, first.field_files, modes={}, skipped=[]) for shard in shards],
+        (reader._index for reader in readers),
+        format_name=first.format,
+        fields=first.fields,
+        sample_type=first.sample_type,
+        plan={"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)},
         modes=add_modes(m.modes for m in manifests),
-        shards=tuple(shards),
-        index=write_index(paths, first.fields, count, (reader._index for reader in readers)),
-        plan={"format": first.format, "merged": merged, "num_samples": count},
         skipped=sum(m.skipped for m in manifests),
         ignored=add_counts(m.ignored for m in manifests),
-        extra=_write_extra(paths, first, shards),
+        contents=_extra(paths, first, shards),
     )
-    publish_file(paths.manifest, manifest.to_bytes())
 
 
-def _write_extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> tuple[StoredFile, ...]:
-    """Write the files for other tools anew, since they name the shards."""
+def _extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> dict[str, bytes]:
+    """Return the files for other tools, made anew, since they name the shards."""
     record = get_format(manifest.format)
     converter = record.load_converter()
     contents: dict[str, bytes] = dict(converter._split_extras(paths.split, shards))
     for shard in shards:
         name = f"{shard.files[0].name.partition('.')[0]}{record.suffix}"
         contents |= converter._shard_extras(paths.data / name, manifest.fields)
-    return publish_files(paths.metadata, contents)
+    return contents

@@ -23,22 +23,20 @@ from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.formats import get_format
 from shardwright.base.index_columns import IndexColumns
-from shardwright.base.positions import as_positions
 from shardwright.base.split.batches import Columns, read_columns
 from shardwright.base.split.chosen import chosen_fields, modes_of
-from shardwright.base.split.index import Ranges, map_index, open_index
-from shardwright.base.split.manifest import Manifest
+from shardwright.base.split.index import map_index, open_index
+from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import check_split_files
-from shardwright.base.split.unchanged import Unchanged
-from shardwright.base.storage.files import FileCache
-from shardwright.base.storage.mapped_files import MappedFiles
+from shardwright.base.split.split import Unchanged, check_split_files
+from shardwright.base.storage.files import FileCache, MappedFiles
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.transformed import transform_dict, transform_tuple
 from shardwright.base.values.restore import restore, restore_array
 from shardwright.base.values.tv import as_tv_tensors
-from shardwright.base.views import Concat, concat
+from shardwright.base.views import Concat, as_positions, concat
 
-__all__ = ["OUTPUTS", "Reader"]
+__all__ = ["OUTPUTS", "Reader", "open_reader"]
 
 OUTPUTS = ("pil", "numpy", "tensor", "bytes", "tv_tensor")
 
@@ -133,7 +131,7 @@ class Reader(IndexColumns, Dataset[Any]):
         unchanged = Unchanged(paths)
         self.manifest = unchanged.manifest
         self._check_format(self.manifest)
-        paths = paths.holding(self.manifest, data_path)
+        paths = paths.holding(self.manifest.data_dir, data_path)
         self.data_path = paths.data
         check_split_files(paths, self.manifest)
         self._index = open_index(paths.index, self.manifest)
@@ -298,3 +296,23 @@ class Reader(IndexColumns, Dataset[Any]):
         changes = ("transform", "target_transform", "transforms")
         lines += [f"    {name}: {getattr(self, name)!r}" for name in changes if getattr(self, name) is not None]
         return "\n".join(lines)
+
+
+def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Any:
+    """Open a converted split with the reader of its format.
+
+    Parameters
+    ----------
+    dataset_path : path
+        The converter's ``output_path``.
+    split : str
+    **options
+        Passed to the reader, for example ``output="tensor"``.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If the split was not published.
+    """
+    manifest = load_manifest(SplitPaths(Path(dataset_path).expanduser(), split))
+    return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)

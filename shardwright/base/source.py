@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.base.split.index import Ranges
+from shardwright.base.storage.ranges import Ranges
 
 __all__ = ["Places", "Source", "digest_of", "not_in_place"]
 

@@ -8,7 +8,6 @@ Nothing here, nor in any reader, unpickles.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +21,8 @@ from shardwright.base.errors import CorruptShardError, ShardwrightError
 from shardwright.base.formats import get_format
 from shardwright.base.progress import Progress
 from shardwright.base.split.index import map_index
-from shardwright.base.split.manifest import Manifest
-from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest, split_names
+from shardwright.base.split.manifest import Manifest, load_manifest
+from shardwright.base.split.paths import SplitPaths, split_names, unfinished_splits
 from shardwright.base.verify_shard import Problem, ShardCheck, file_damage, reason_of
 
 __all__ = ["Problem", "Report", "verify"]
@@ -113,7 +111,7 @@ def verify(
     samples = sum(manifest.num_samples for manifest in manifests.values())
     with Progress(samples, progress) as bar:
         for name, manifest in manifests.items():
-            problems += _check_split(SplitPaths(root, name).holding(manifest, data_path), manifest, bar)
+            problems += _check_split(SplitPaths(root, name).holding(manifest.data_dir, data_path), manifest, bar)
     strays, left_over = _strays(root, manifests, names, split)
     stored = [file for m in manifests.values() for file in m.metadata_files + m.shard_files]
     return Report(
@@ -170,22 +168,18 @@ def _strays(
         paths = SplitPaths(root, name)
         known |= {paths.metadata / file.name for file in manifest.metadata_files}
         known |= {paths.data / file.name for file in manifest.shard_files}
-    broken = [name for name in names if name not in manifests]
-    unfinished = [path.name.split(".")[1] for path in (root / "metadata").glob(".*.plan.json")]
+    broken = [SplitPaths(root, name) for name in names if name not in manifests]
+    unfinished = [SplitPaths(root, name) for name in unfinished_splits(root)]
+    wanted = None if only is None else SplitPaths(root, only)
     unknown, left_over = [], []
     # Where all splits are files that were there before, "data" is a folder like any other.
     adopted = bool(manifests) and all(manifest.is_adopted for manifest in manifests.values())
     folders = [root / name for name in ("data", "metadata")[adopted:] if (root / name).is_dir()]
     for path in sorted(path for folder in folders for path in folder.iterdir()):
-        if path in known or (only is not None and not _belongs(path, only)) or any(_belongs(path, b) for b in broken):
+        if path in known or (wanted and not wanted.is_ours(path)) or any(paths.is_ours(path) for paths in broken):
             continue
-        if path.name.startswith(".") or any(_belongs(path, split) for split in unfinished):
+        if path.name.startswith(".") or any(paths.is_ours(path) for paths in unfinished):
             left_over.append(path)
         else:
             unknown.append(Problem(path, "belongs to no split; move it away, or convert its split again", only))
     return unknown, left_over
-
-
-def _belongs(path: Path, split: str) -> bool:
-    """Whether a name is one that this library gives to files of a split."""
-    return re.match(rf"\.?{re.escape(split)}(\.|-\d{{5}})", path.name) is not None

@@ -15,10 +15,12 @@ from shardwright.base.errors import ConfigError, CorruptShardError, ShardwrightE
 from shardwright.base.fields import Field
 from shardwright.base.formats import Format, get_format
 from shardwright.base.open_source import open_files
-from shardwright.base.split.index import Ranges, check_file, trim
-from shardwright.base.split.manifest import Manifest, StoredFile
+from shardwright.base.split.index import trim
+from shardwright.base.split.manifest import Manifest
 from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import StoredFile, check_file
 from shardwright.base.storage.files import read_exactly
+from shardwright.base.storage.ranges import Ranges
 
 __all__ = ["Problem", "ShardCheck", "file_damage", "reason_of"]
 

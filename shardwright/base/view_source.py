@@ -7,13 +7,12 @@ from typing import Any
 from torch.utils.data import Subset
 
 from shardwright.base.fields import Field
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
 from shardwright.base.images import EncodedImage
-from shardwright.base.overrides import reads_as
-from shardwright.base.reader import Reader
+from shardwright.base.reader import Reader, open_reader
 from shardwright.base.source import Source, digest_of
 from shardwright.base.values.restore import restore
-from shardwright.base.views import Concat, Selection
+from shardwright.base.views import Concat, Selection, reads_as
 
 __all__ = ["SplitSource", "ViewSource", "is_view"]
 

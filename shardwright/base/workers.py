@@ -1,13 +1,16 @@
-"""Work in threads, whose results come in the order of the items."""
+"""Threads: work whose results come in order, one core for each, and a lock that survives a fork.
 
+torch, which is slow to import, is so only where threads are started.
+"""
+
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
-__all__ = ["in_threads", "use_one_core"]
+__all__ = ["ForkLock", "in_threads", "use_one_core"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,6 +25,8 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], count:
     if not count:
         yield from map(function, items)
         return
+    import torch
+
     before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(count, "convert", use_one_core)
@@ -39,5 +44,28 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], count:
 
 def use_one_core() -> None:
     """Have torch compute on one core in this thread; in the first thread of a process, in all of it."""
+    import torch
+
     torch.get_num_threads()  # the first call sets a thread up, and would undo the next line
     torch.set_num_threads(1)
+
+
+class ForkLock:
+    """A lock with one state per process.
+
+    A plain lock that another thread holds at the moment of a fork stays held in the child for
+    ever: the thread that would release it does not exist there.
+    """
+
+    def __init__(self) -> None:
+        self._locks = {os.getpid(): threading.Lock()}
+
+    def __enter__(self) -> None:
+        pid = os.getpid()
+        lock = self._locks.get(pid)
+        if lock is None:
+            lock = self._locks.setdefault(pid, threading.Lock())  # one of several threads wins
+        lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._locks[os.getpid()].release()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shardwright.base.arguments import check_output
 from shardwright.base.errors import ConfigError
 from shardwright.base.formats import format_names, get_format
 from shardwright.base.progress import readable_bytes
 from shardwright.base.split.manifest import Manifest
+from shardwright.base.writing.output import check_output
 from shardwright.cli.console import complain, say
 from shardwright.cli.constructor import Option, add_options, join_pairs, options_of
 from shardwright.cli.exit_codes import DAMAGE, DONE
@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _opened(options: argparse.Namespace, split: str) -> Any:
     """Return what to convert: one split of a converted dataset, or a folder as it is."""
-    from shardwright.base.split.published import split_names
+    from shardwright.base.split.paths import split_names
     from shardwright.base.view_source import SplitSource
 
     path, input_split = options.input_data, options.input_split
@@ -134,7 +134,7 @@ def _finished_samples(converter: Any) -> int:
     """Return how many samples an earlier run of the same conversion has finished, at most."""
     paths = converter.paths.staging if converter.overwrite else converter.paths
     total, per_shard = len(converter.source), int(converter.images_per_file)
-    shards = len(list(paths.metadata.glob(f".{paths.split}.part-*[0-9]")))
+    shards = len(paths.parts())
     return total if paths.manifest.exists() else min(shards * per_shard, total)
 
 

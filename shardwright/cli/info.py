@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a paragraph per split, or JSON."""
-    from shardwright.base.split.published import split_names
+    from shardwright.base.split.paths import split_names
 
     names = [options.split] if options.split else split_names(options.dataset_path) or ["train"]
     found = {name: describe(options.dataset_path, name, options.data_path) for name in names}
@@ -59,7 +59,7 @@ def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> d
     ShardwrightError
         If there is no such split, or its manifest or index is damaged.
     """
-    from shardwright.base.formats import open_reader
+    from shardwright.base.reader import open_reader
 
     reader = open_reader(dataset_path, split=split, data_path=data_path)
     manifest = reader.manifest

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Draw the sheet and write it."""
-    from shardwright.base.formats import open_reader
+    from shardwright.base.reader import open_reader
 
     if not 1 <= options.count <= 10_000:
         raise ConfigError(f"--count {options.count} must be from 1 to 10000")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
 
 __all__ = ["by_class", "top_folder"]
 

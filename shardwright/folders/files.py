@@ -7,7 +7,6 @@ always valid UTF-8 (`printable`).
 
 import contextlib
 import os
-import stat
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,28 +20,15 @@ from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage, probe
 from shardwright.base.images.probe import is_image_start
 from shardwright.base.source import Source, digest_of
+from shardwright.base.storage.names import READ_FLAGS, checked_status, printable, read_start
 
 __all__ = [
-    "READ_FLAGS",
     "FileSource",
     "PackedNames",
     "PathSource",
-    "checked_status",
     "listed_files",
     "pack_files",
-    "printable",
-    "read_start",
-    "unreadable",
 ]
-
-# O_NONBLOCK: a FIFO put in a file's place after the scan must not hang a worker.
-READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_EFFECTIVE_IDS = os.access in os.supports_effective_ids
-
-
-def printable(name: bytes) -> str:
-    r"""Return `name` as valid UTF-8; bytes that are not become ``\xff``."""
-    return name.decode("utf-8", "backslashreplace")
 
 
 class PackedNames:
@@ -165,15 +151,6 @@ def _read_exactly(path: bytes, size: int) -> bytes:
         os.close(handle)
 
 
-def read_start(path: bytes) -> bytes:
-    """Return the first bytes of a file, as many as `is_image_start` looks at."""
-    handle = os.open(path, READ_FLAGS)
-    try:
-        return os.read(handle, 16)
-    finally:
-        os.close(handle)
-
-
 class PathSource(FileSource):
     """A `FileSource` whose files lie in the file system.
 
@@ -215,44 +192,6 @@ class PathSource(FileSource):
     def state(self) -> str:
         """Return an xxh3-128 over paths, sizes and modification times."""
         return self._state
-
-
-def unreadable(path: bytes, reason: str) -> InputError:
-    """Return the error for a file or folder that cannot be read."""
-    return InputError(
-        f"{printable(path)} cannot be read: {reason}; mend it, move it away, or give it a name that begins with a dot"
-    )
-
-
-def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os.stat_result:
-    """Return what stat says of a file or folder; links are followed.
-
-    Parameters
-    ----------
-    path : bytes
-        The file or folder.
-    entry : os.DirEntry, optional
-        Its entry in the folder above, which may know already.
-
-    Raises
-    ------
-    InputError
-        If it is missing, neither a file nor a folder, or not allowed to be read.
-    """
-    try:
-        status = os.stat(path) if entry is None else entry.stat()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not os.path.islink(path):
-            raise InputError(f"{printable(path)} cannot be read: {error.strerror}; check the path") from error
-        link = f"a link to {printable(os.readlink(path))}, " if os.path.islink(path) else ""
-        raise unreadable(path, f"{link}{error.strerror}") from error
-    mode = status.st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise unreadable(path, "it is a FIFO, socket or device")
-    # The call is spared where everybody may read, as nearly always.
-    if mode & 0o444 != 0o444 and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS):
-        raise unreadable(path, "permission denied")
-    return status
 
 
 def pack_files(

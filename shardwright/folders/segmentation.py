@@ -11,7 +11,8 @@ from typing import Literal
 from shardwright.base.arguments import check_choice
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.folders.files import PathSource, pack_files, printable
+from shardwright.base.storage.names import printable
+from shardwright.folders.files import PathSource, pack_files
 from shardwright.folders.paired import PairedFilesSource
 from shardwright.folders.source import _root, _walk
 

@@ -19,16 +19,9 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS, has_image_name, is_image_start
+from shardwright.base.storage.names import checked_status, printable, read_start, unreadable
 from shardwright.folders.class_folders import by_class
-from shardwright.folders.files import (
-    PackedNames,
-    PathSource,
-    checked_status,
-    pack_files,
-    printable,
-    read_start,
-    unreadable,
-)
+from shardwright.folders.files import PackedNames, PathSource, pack_files
 
 __all__ = ["FolderSource"]
 
@@ -136,11 +129,9 @@ def _root(path: str | os.PathLike[str]) -> bytes:
 def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
     where = f"any of its {classes} class folders" if classes else "it, nor class folders"
     seen = "; ".join([f"{reason}: {count}" for reason, count in sorted(ignored.items()) if count][:5])
-    data = os.path.join(root, b"data")
-    inside = f"; is {printable(data)} meant?" if os.path.isdir(data) else ""
     return InputError(
         f"{printable(root)} has no images in {where}: looked for {', '.join(IMAGE_EXTENSIONS)} "
-        f"and for files that begin like one; found {seen or 'nothing'}{inside}"
+        f"and for files that begin like one; found {seen or 'nothing'}"
     )
 
 

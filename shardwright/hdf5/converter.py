@@ -12,7 +12,7 @@ from shardwright.base.arguments import check_choice
 from shardwright.base.converter import ConverterFixedSize
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
-from shardwright.base.storage.files import WriteFile
+from shardwright.base.storage.atomic import WriteFile
 
 __all__ = ["HDF5Converter"]
 

@@ -17,7 +17,7 @@ from shardwright.base.errors import InputError, UnsafeDataError
 from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource
 from shardwright.base.source import Places
-from shardwright.base.split.index import Ranges
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.found import field_name
 from shardwright.base.values.infer import field_of_array, number_field
 from shardwright.hdf5.chunks import GZIP, chunk_bytes, filters_of, inflate_as_said

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.base.storage.files import WriteFile
+from shardwright.base.storage.atomic import WriteFile
 
 __all__ = ["FileArray"]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from shardwright.base.fields import Field
 from shardwright.base.reader import Reader
-from shardwright.base.split.index import Ranges
+from shardwright.base.storage.ranges import Ranges
 
 __all__ = ["MemmapReader", "field_path"]
 

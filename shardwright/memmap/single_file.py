@@ -18,10 +18,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from shardwright.base.errors import ConfigError, OutputExistsError, PlanMismatchError, StorageError
-from shardwright.base.split.manifest import StoredFile, canonical_json, parse_json
-from shardwright.base.split.paths import publish_file, storage_errors, sync_file, sync_folder
+from shardwright.base.storage.atomic import StoredFile, storage_errors, sync_file, sync_folder, write_bytes
 from shardwright.base.storage.lock import held_lock
 from shardwright.base.storage.npy import npy_header
+from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.writing.plan import differences
 from shardwright.memmap.file_array import FileArray
 
@@ -132,7 +132,7 @@ def write_single_file(
             part.unlink(missing_ok=True)
             target.forget()
             _check_space(target)
-            publish_file(target.beside("plan"), canonical_json(target.plan()).encode())
+            write_bytes(target.beside("plan"), canonical_json(target.plan()).encode())
         if not part.exists():
             part.write_bytes(target.header)
         stored = _write_chunks(target, part, fill, step, progress or (lambda _: None))

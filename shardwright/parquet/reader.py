@@ -11,8 +11,8 @@ import numpy as np
 from shardwright.base.errors import CorruptShardError
 from shardwright.base.fields import Field
 from shardwright.base.reader import Reader
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import mapped
+from shardwright.base.storage.ranges import Ranges
 from shardwright.parquet.pages import check_plain, chunk_ranges
 
 __all__ = ["ParquetReader", "opened"]

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from shardwright.base.errors import LimitError
 from shardwright.base.fields import Field
-from shardwright.base.storage.files import WriteFile
+from shardwright.base.storage.atomic import WriteFile
 from shardwright.base.values.pack import ByteColumn, Column, as_npy
 from shardwright.base.writing.pipeline import Batch
 from shardwright.pyarrow_ipc.groups import Groups

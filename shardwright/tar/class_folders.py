@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import has_image_name, is_image_start
+from shardwright.base.storage.names import printable
 from shardwright.folders.class_folders import by_class, top_folder
-from shardwright.folders.files import printable
 from shardwright.tar.members import Members
 
 __all__ = ["ArchiveFolder"]

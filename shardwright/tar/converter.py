@@ -11,7 +11,7 @@ from shardwright.base.converter import ConverterFlexibleSize
 from shardwright.base.errors import LimitError
 from shardwright.base.fields import Field
 from shardwright.base.split.manifest import Shard
-from shardwright.base.storage.files import WriteFile
+from shardwright.base.storage.atomic import WriteFile
 from shardwright.base.values.pack import as_npy
 from shardwright.base.writing.pipeline import Batch
 from shardwright.tar.reader import BLOCK, members

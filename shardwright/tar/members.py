@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError, ShardwrightError, UnsafeDataError
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
 
 __all__ = ["Members", "inflated", "list_members"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from shardwright.base.errors import CorruptShardError
 from shardwright.base.fields import Field
 from shardwright.base.reader import Reader
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import mapped
+from shardwright.base.storage.ranges import Ranges
 
 __all__ = ["TarReader", "field_of", "members"]
 

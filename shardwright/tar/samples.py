@@ -16,8 +16,8 @@ from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource, value_of
 from shardwright.base.images.probe import has_image_name
 from shardwright.base.source import Places
-from shardwright.base.split.index import Ranges
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
+from shardwright.base.storage.ranges import Ranges
 from shardwright.tar.members import Members, inflated
 from shardwright.tar.suffixes import fields_of, is_known, slot_of
 

@@ -15,8 +15,8 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.formats import get_format
 from shardwright.base.source import Places, Source, not_in_place
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import FileCache, read_exactly
+from shardwright.base.storage.ranges import Ranges
 from shardwright.folders.files import FileSource, PackedNames
 from shardwright.tar.class_folders import ArchiveFolder
 from shardwright.tar.members import Members, inflated, list_members

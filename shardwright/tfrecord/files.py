@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.split.manifest import parse_json
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
+from shardwright.base.storage.strict_json import parse_json
 
 __all__ = ["RecordSet", "TfdsFeature", "find_record_set", "is_record_name"]
 

@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
-from shardwright.folders.files import printable
+from shardwright.base.storage.names import printable
 
 __all__ = [
     "LABELLED",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shardwright.base.fork_lock import ForkLock
+from shardwright.base.workers import ForkLock, use_one_core
 
 __all__ = ["Crew"]
 
@@ -64,8 +64,7 @@ def _start(threads: list[threading.Thread], ready: threading.Semaphore) -> None:
 
 
 def _work(tasks: "queue.SimpleQueue[Task | None]", stop: threading.Event, ready: threading.Semaphore) -> None:
-    torch.get_num_threads()  # the first call sets a thread up, and would undo the next line
-    torch.set_num_threads(1)
+    use_one_core()
     ready.release()
     while (task := tasks.get()) is not None:
         if not stop.is_set():

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shardwright.base.storage import aligned
+from shardwright.base.storage.files import aligned_empty
 
 __all__ = ["Pool", "Ring", "Slot"]
 
@@ -31,7 +31,7 @@ class Slot:
             self.tensor = torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
             return
         # NumPy asks the system for huge pages, torch does not; copies into them are faster.
-        self._bytes = aligned.empty((math.prod(shape) * dtype.itemsize,), np.uint8)
+        self._bytes = aligned_empty((math.prod(shape) * dtype.itemsize,), np.uint8)
         self.tensor = torch.from_numpy(self._bytes).view(dtype).view(tuple(shape))
 
     def hand_out(self, count: int) -> Tensor:

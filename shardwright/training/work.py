@@ -14,11 +14,9 @@ from torch.utils.data import Subset, default_collate
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import to_array
-from shardwright.base.overrides import reads_as
-from shardwright.base.positions import as_positions
 from shardwright.base.reader import Reader
 from shardwright.base.values.tv import as_tv_tensors
-from shardwright.base.views import Concat, Selection
+from shardwright.base.views import Concat, Selection, as_positions, reads_as
 from shardwright.training.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from shardwright.training.converted import ConvertedColumn
 from shardwright.training.ring import Ring

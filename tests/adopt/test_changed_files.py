@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardwright.base.errors import CorruptShardError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from tests.adopt.files import LABELS, PNGS, by_pyarrow_file, by_pyarrow_parquet, table
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import IncompleteDatasetError, InputError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.cli.main import main
 from tests.adopt.files import PIXELS, PNGS, by_numpy, write_tar
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import InputError, UnsafeDataError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
 from tests.adopt.files import COUNT, LABELS, NAMES, PIXELS, refused
 
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardwright.base.errors import InputError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
 from tests.adopt.files import COUNT, IMAGE, LABELS, PNGS, by_pyarrow_file, refused, table
 
 

@@ -15,7 +15,7 @@ import os, random, shutil, sys
 from pathlib import Path
 from shardwright.base.index_files import index_files
 from shardwright.base.errors import ShardwrightError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 
 os.fsync = lambda fd: None
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])

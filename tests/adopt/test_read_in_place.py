@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import ConfigError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
 from shardwright.base.merge import merge
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from shardwright.memmap.converter import MemmapConverter
 from shardwright.tar.converter import TarConverter

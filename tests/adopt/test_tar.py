@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from shardwright.base.errors import CorruptShardError, InputError, UnsafeDataError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
 from tests.adopt.files import PNGS, refused, write_tar
 
 

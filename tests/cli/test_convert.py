@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
+from shardwright.base.reader import open_reader
 from tests.cli.commands import Run, convert
 from tests.conformance.tools import hashes
 

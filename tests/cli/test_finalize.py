@@ -19,11 +19,11 @@ def test_finalize_names_missing_shards(photos: Path, out: Path, run: Run) -> Non
 
 
 def test_finalize_publishes_what_is_complete(photos: Path, out: Path, run: Run) -> None:
-    def full(*arguments: Any) -> None:
+    def full(*arguments: Any, **named: Any) -> None:
         raise StorageError("the disk is full; make room")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardwright.base.writing.finish.write_manifest", full)
+        patch.setattr("shardwright.base.writing.finish.publish", full)
         assert run("convert", photos, out, "--format", "tar", "--num-workers", 0)[0] == 3
     assert "shardwright finalize" in run("info", out)[2]
     code, printed, _ = run("finalize", out)

@@ -8,7 +8,8 @@ import pytest
 
 from shardwright.base import formats
 from shardwright.base.fields import Field
-from shardwright.base.formats import Format, format_names, get_format, open_reader
+from shardwright.base.formats import Format, format_names, get_format
+from shardwright.base.reader import open_reader
 from shardwright.cli.constructor import join_pairs, options_of
 from shardwright.tar.converter import TarConverter
 from tests.cli.commands import Run, convert

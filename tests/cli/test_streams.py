@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from tests.cli.commands import ROOT, command
 
 

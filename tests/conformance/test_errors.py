@@ -8,7 +8,8 @@ import pytest
 
 from shardwright.base.errors import ConfigError, IncompleteDatasetError, PlanMismatchError, ShardwrightError
 from shardwright.base.fields import Field
-from shardwright.base.formats import format_names, get_format, open_reader
+from shardwright.base.formats import format_names, get_format
+from shardwright.base.reader import open_reader
 from tests.conformance.tools import Store, hashes, numbered, picture, same_as_numbered
 
 

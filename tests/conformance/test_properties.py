@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 
 from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, PlanMismatchError
 from shardwright.base.fields import Field
+from shardwright.base.split.manifest import load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
 from shardwright.base.verify import verify
 from shardwright.base.writing import shards as write
 from tests.conformance.children import in_child

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from shardwright.base.fields import Field
-from shardwright.base.formats import open_reader
 from shardwright.base.images import EncodedImage
+from shardwright.base.reader import open_reader
 from tests.conformance.own_library import read_shards
 from tests.conformance.tools import CLASSES, SHAPE, Store, numbered, picture, same_as_numbered
 

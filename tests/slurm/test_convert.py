@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardwright.base.errors import IncompleteDatasetError
-from shardwright.base.formats import open_reader
+from shardwright.base.reader import open_reader
 from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import hashes
 from tests.slurm.cluster import Cluster, wait_until

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shardwright.arrays.source import ArraySource
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
+from shardwright.base.reader import open_reader
 from tests.source_arrays.files import values
 
 

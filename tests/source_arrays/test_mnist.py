@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from shardwright.base.formats import get_format, open_reader
+from shardwright.base.formats import get_format
 from shardwright.base.open_source import open_source
+from shardwright.base.reader import open_reader
 
 MNIST = Path(__file__).resolve().parents[3] / "shared/data/mnist-t10k"
 

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from shardwright.base import images
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.images import EncodedImage, ImageLike
-from shardwright.base.images.decode import channels_last
+from shardwright.base.images.decode import EncodedImage, ImageLike, channels_last, to_pil
+from shardwright.base.images.encode import encode
 
 __all__ = ["encode_ids", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
 
@@ -44,7 +43,7 @@ def to_ids(mask: ImageLike) -> NDArray[Any]:
         If it is no image, or has values that no mask holds.
     """
     if isinstance(mask, (EncodedImage, bytes)):
-        mask = images.to_pil(mask)
+        mask = to_pil(mask)
     if isinstance(mask, Image.Image):
         return _ids_of_pil(mask)
     array = channels_last(mask if isinstance(mask, torch.Tensor) else np.asarray(mask))
@@ -71,7 +70,7 @@ def _ids_of_pil(image: Image.Image) -> NDArray[Any]:
 def palette_of(mask: Any) -> tuple[int, ...] | None:
     """Return the colours of a palette mask (R, G, B of id 0, of id 1, ...); ``None`` if it has none."""
     if isinstance(mask, EncodedImage):
-        mask = images.to_pil(mask)
+        mask = to_pil(mask)
     if not isinstance(mask, Image.Image) or mask.mode != "P":
         return None
     return tuple(mask.getpalette("RGB") or ()) or None
@@ -121,7 +120,7 @@ def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes
     """
     if not isinstance(mask, Image.Image) or mask.mode == "I":
         mask = ids_to_pil(to_ids(mask), palette)
-    return images.encode(_with_all_colours(mask))
+    return encode(_with_all_colours(mask))
 
 
 def _with_all_colours(mask: Image.Image) -> Image.Image:

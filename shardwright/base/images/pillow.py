@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from shardwright.base.errors import InputError, LimitError, UnsupportedImageError
-from shardwright.base.fork_lock import ForkLock
+from shardwright.base.workers import ForkLock
 
 __all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image"]
 
@@ -21,17 +21,17 @@ LARGE_PIXELS = MAX_PIXELS // 2
 """Images with more pixels than this are read with a warning, as Pillow does."""
 
 EXTENSIONS = {
-    "BMP": "bmp",
-    "GIF": "gif",
-    "JPEG": "jpg",
-    "JPEG2000": "jp2",
-    "MPO": "jpg",  # a JPEG with a second one behind it
-    "PNG": "png",
-    "PPM": "ppm",
-    "TIFF": "tif",
-    "WEBP": "webp",
+    "JPEG": ("jpg", "jpeg"),
+    "MPO": ("jpg",),  # a JPEG with a second one behind it
+    "PNG": ("png",),
+    "PPM": ("ppm", "pgm", "pbm", "pnm"),
+    "BMP": ("bmp",),
+    "TIFF": ("tif", "tiff"),
+    "WEBP": ("webp",),
+    "GIF": ("gif",),
+    "JPEG2000": ("jp2",),
 }
-"""The formats that are read, by Pillow's names, with the file extension of each."""
+"""The formats that are read, by Pillow's names, with the file extensions of each: first the one that is given."""
 
 _FORMATS = tuple(sorted(EXTENSIONS.keys() - {"MPO"}))  # Pillow opens MPO by way of JPEG
 _REFUSED_MODES = {"F": "float", "I": "more than 16-bit (or 16-bit PGM)", "LAB": "CIELAB"}

@@ -26,8 +26,11 @@ __all__ = [
     "probe",
 ]
 
-IMAGE_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2 pnm".split())
-_EXTENSIONS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+IMAGE_EXTENSIONS = tuple(dict.fromkeys(extension for extensions in EXTENSIONS.values() for extension in extensions))
+_EXTENSIONS = tuple("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif jp2".split())
+_NAME_ENDS = frozenset(extension.encode() for extension in IMAGE_EXTENSIONS)
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
     b"\x89PNG\r\n\x1a\n",
@@ -39,9 +42,6 @@ _MAGIC = (
     b"\xff\x4f\xff\x51",  # JPEG 2000 code stream
 )
 _NETPBM = re.compile(rb"P[1-6]\s[#0-9]")
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = {  # by colour type and bits; these are Pillow's modes
@@ -257,7 +257,7 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 
 def _probe_pillow(data: bytes, load: bool) -> ImageInfo:
     with guarded(data), open_image(data, load=load) as image:
-        extension = EXTENSIONS[str(image.format)]
+        extension = EXTENSIONS[str(image.format)][0]
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
         return _info(extension, image.height, image.width, image.mode, _animated(frames))
@@ -267,9 +267,12 @@ def _animated(frames: int) -> str:
     return "animated: only the first frame is read" if frames > 1 else ""
 
 
+# --- names and first bytes ----------------------------------------------------------------
+
+
 def has_image_name(name: bytes) -> bool:
     """Tell whether a file's name ends as an image's does (`IMAGE_EXTENSIONS`, upper or lower case)."""
-    return name.rpartition(b".")[2].lower() in _EXTENSIONS
+    return name.rpartition(b".")[2].lower() in _NAME_ENDS
 
 
 def is_image_start(head: bytes) -> bool:

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import ConfigError, CorruptShardError, StorageError
 from shardwright.base.fields import Field
-from shardwright.base.storage import aligned
-from shardwright.base.storage.files import MAX_BUFFERS, Run, read_runs
-from shardwright.base.storage.mapped_files import MappedFiles
+from shardwright.base.storage.files import MAX_BUFFERS, MappedFiles, Run, aligned_empty, read_runs
 from shardwright.base.values.restore import decompress
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ def read_columns(reader: "Reader", positions: NDArray[np.int64], out: Mapping[st
 
 def _read_fixed(wanted: _Wanted, f: Field, out: NDArray[Any] | None) -> NDArray[Any]:
     if out is None:
-        out = aligned.empty((len(wanted.positions), *(f.shape or ())), f.dtype)
+        out = aligned_empty((len(wanted.positions), *(f.shape or ())), f.dtype)
     else:
         _check_fits(f, out, len(wanted.positions))
     size = f.nbytes

@@ -7,57 +7,22 @@ stored field ``f`` a record holds ``f_offset`` and ``f_length`` (bytes) and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, UnsafeDataError
+from shardwright.base.errors import CorruptShardError, UnsafeDataError
 from shardwright.base.fields import Field
-from shardwright.base.split.manifest import Manifest, StoredFile
-from shardwright.base.storage.files import hash_file, hash_parts, mapped
+from shardwright.base.split.manifest import Manifest
+from shardwright.base.storage.atomic import check_file, check_size
+from shardwright.base.storage.files import mapped
+from shardwright.base.storage.hashes import hash_parts
 from shardwright.base.storage.npy import npy_header
+from shardwright.base.storage.ranges import Ranges, check_ranges, ranges_outside
 
-__all__ = ["Ranges", "build_records", "check_file", "check_size", "index_dtype", "map_index", "open_index"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """Where the values of one field lie in one shard.
-
-    Parameters
-    ----------
-    path : Path
-        The file that holds them.
-    offsets, lengths : int64, shape (N,)
-        Bytes, in the order of the samples.
-    """
-
-    path: Path
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    @classmethod
-    def fixed(cls, path: Path, start: int, count: int, nbytes: int) -> "Ranges":
-        """Return `count` values of `nbytes` each, end to end from byte `start`.
-
-        Raises
-        ------
-        CorruptShardError
-            If the file is too small for them; `count` may be what a forged header says.
-        """
-        if start + count * nbytes > path.stat().st_size:
-            raise CorruptShardError(f"{path}: {count} values of {nbytes} bytes from byte {start} are not in the file")
-        if not nbytes:
-            return cls(path, np.broadcast_to(np.int64(start), count), np.broadcast_to(np.int64(0), count))
-        return cls(path, start + np.arange(count, dtype=np.int64) * nbytes, np.full(count, nbytes, dtype=np.int64))
-
-    @classmethod
-    def joined(cls, path: Path, parts: Sequence[NDArray[np.int64]]) -> "Ranges":
-        """Return the ranges of all parts of a file, each offsets and lengths of shape (2, N)."""
-        return cls(path, *np.concatenate([np.empty((2, 0), np.int64), *parts], axis=1))
+__all__ = ["Ranges", "build_records", "index_dtype", "map_index", "open_index"]
 
 
 def index_dtype(fields: Sequence[Field]) -> np.dtype[Any]:
@@ -123,17 +88,6 @@ def trim(field: Field, ranges: Ranges) -> Ranges:
     return ranges
 
 
-def check_ranges(ranges: Ranges, size: int) -> None:
-    """Raise `CorruptShardError` unless all ranges lie within `size` bytes."""
-    bad = _outside(ranges.offsets, ranges.lengths, size)
-    if bad.size:
-        row = bad[0]
-        raise CorruptShardError(
-            f"{ranges.path}: value {row} lies at byte {ranges.offsets[row]} with length {ranges.lengths[row]}, "
-            f"the file has {size} bytes"
-        )
-
-
 def open_index(path: Path, manifest: Manifest) -> NDArray[Any]:
     """Check the index file of a split and map it into memory.
 
@@ -158,15 +112,9 @@ def _check_places(path: Path, records: NDArray[Any], manifest: Manifest, block: 
         for start in range(0, len(records), block):
             part = records[start : start + block]
             room = sizes[np.searchsorted(ends, np.arange(start, start + len(part)), side="right")]
-            bad = _outside(part[f"{name}_offset"], part[f"{name}_length"], room)
+            bad = ranges_outside(part[f"{name}_offset"], part[f"{name}_length"], room)
             if bad.size:
                 raise CorruptShardError(f"{path}: field {name!r} of sample {start + bad[0]} lies outside of its file")
-
-
-def _outside(offsets: NDArray[np.int64], lengths: NDArray[np.int64], size: Any) -> NDArray[np.intp]:
-    """Return the numbers of the ranges that are not within `size` bytes."""
-    # `size - offsets` cannot wrap, `offsets + lengths` of a forged index can.
-    return np.flatnonzero((offsets < 0) | (lengths < 0) | (offsets > size) | (lengths > size - offsets))
 
 
 def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:
@@ -187,29 +135,3 @@ def map_index(path: Path, manifest: Manifest) -> NDArray[Any]:
 def npy_header_of(dtype: np.dtype[Any], count: int) -> bytes:
     """Return the header of the index file."""
     return npy_header(dtype.descr, (count,))
-
-
-def check_file(path: Path, stored: StoredFile) -> None:
-    """Raise unless a file has the stored size and hash."""
-    check_size(path, stored)
-    found = hash_file(path)
-    if found != stored.xxh3:
-        raise CorruptShardError(
-            f"{path}: its xxh3-64 is {found}, {stored.xxh3} was written: the file is damaged; "
-            "restore it from a copy or convert again"
-        )
-
-
-def check_size(path: Path, stored: StoredFile) -> None:
-    """Raise unless a file is there with the stored size."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise IncompleteDatasetError(
-            f"{path} is missing; restore it from a copy or convert again; if the split's files lie in another folder, "
-            "pass data_path="
-        ) from None
-    if size != stored.size:
-        raise CorruptShardError(
-            f"{path} has {size} bytes, {stored.size} were written; restore it from a copy or convert again"
-        )

@@ -13,76 +13,18 @@ from typing import Any
 
 import xxhash
 
-from shardwright.base.errors import ConfigError, IncompleteDatasetError, UnsafeDataError
+from shardwright.base.arguments import SPLIT_NAME
+from shardwright.base.errors import ConfigError, CorruptShardError, IncompleteDatasetError, UnsafeDataError
 from shardwright.base.fields import Field
+from shardwright.base.split.paths import DATA_DIR, SplitPaths, split_names
+from shardwright.base.storage.atomic import StoredFile
+from shardwright.base.storage.strict_json import canonical_json, parse_json
 
-__all__ = ["FORMAT_VERSION", "Manifest", "Shard", "StoredFile", "canonical_json", "is_safe_name", "parse_json"]
+__all__ = ["FORMAT_VERSION", "Manifest", "Shard", "load_manifest"]
 
 FORMAT_VERSION = 1
-MAX_BYTES = 64 * 2**20
-SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
-DATA_DIR = "data"
 # Of the files that this library writes, and of files that were there before and are only indexed.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
-_SAFE_NAME = re.compile(r"[^./\\:\0][^/\\:\0]*")
-_HASH = re.compile(r"[0-9a-f]{16}")
-
-
-def canonical_json(values: Any) -> str:
-    """Return `values` as JSON text, the same text for the same values."""
-    return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
-
-
-def parse_json(text: bytes, what: str) -> Any:
-    """Parse JSON that may come from anywhere.
-
-    Raises
-    ------
-    UnsafeDataError
-        For repeated keys, NaN, numbers of more than 20 digits, nesting that
-        is too deep, or more than 64 MiB.
-    ValueError
-        If the text is not JSON.
-    """
-
-    def refuse(name: str) -> Any:
-        raise UnsafeDataError(f"{what}: {name} is not allowed in JSON")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            refuse("a repeated key")
-        return values
-
-    def integer(digits: str) -> int:
-        return int(digits) if len(digits) <= 20 else refuse("a number of more than 20 digits")
-
-    if len(text) > MAX_BYTES:
-        raise UnsafeDataError(f"{what} has {len(text)} bytes, more than {MAX_BYTES}")
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_int=integer)
-    except RecursionError:
-        raise UnsafeDataError(f"{what}: nested too deeply") from None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file of the split: its name, size in bytes and xxh3-64 (16 hex digits)."""
-
-    name: str
-    size: int
-    xxh3: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not is_safe_name(self.name):
-            raise UnsafeDataError(
-                f"{self.name!r} is not a safe file name: no slash, backslash, colon or control character, "
-                "no dot at its start, at most 255 bytes"
-            )
-        if type(self.size) is not int or not 0 <= self.size < 2**63:
-            raise UnsafeDataError(f"{self.name}: size {self.size!r} is not a whole number of bytes")
-        if not isinstance(self.xxh3, str) or not _HASH.fullmatch(self.xxh3):
-            raise UnsafeDataError(f"{self.name}: {self.xxh3!r} is not an xxh3-64 of 16 hex digits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +85,10 @@ class Manifest:
     ignored: dict[str, int] = field(default_factory=dict)
     extra: tuple[StoredFile, ...] = ()
     data_dir: str = DATA_DIR
+    num_samples: int = field(init=False)  # samples in all shards, added up once
 
-    @property
-    def num_samples(self) -> int:
-        """Samples in all shards."""
-        return sum(shard.num_samples for shard in self.shards)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_samples", sum(shard.num_samples for shard in self.shards))
 
     @property
     def shard_files(self) -> list[StoredFile]:
@@ -174,7 +115,6 @@ class Manifest:
         """Return the file's content, with the hash of itself."""
         values = asdict(self)
         values |= {"fields": [f.to_json() for f in self.fields], "format_version": FORMAT_VERSION}
-        values["num_samples"] = self.num_samples
         if not self.is_adopted:
             del values["data_dir"]
         values["self_hash"] = _self_hash(values)
@@ -252,10 +192,37 @@ class Manifest:
                 raise UnsafeDataError(f"{file.name!r} is not a file name that this library writes")
 
 
-def is_safe_name(name: str) -> bool:
-    """Whether a name is that of a file right in its folder, and shows as what it is."""
-    return bool(_SAFE_NAME.fullmatch(name)) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
-
-
 def _self_hash(values: dict[str, Any]) -> str:
     return xxhash.xxh3_64_hexdigest(canonical_json(values).encode())
+
+
+def load_manifest(paths: SplitPaths) -> Manifest:
+    """Read and check the manifest of a published split.
+
+    Raises
+    ------
+    IncompleteDatasetError
+        If there is none; the message says what there is instead.
+    """
+    try:
+        content = paths.manifest.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise IncompleteDatasetError(_missing(paths)) from None
+    manifest = Manifest.from_bytes(content, paths.manifest)
+    if manifest.split != paths.split:
+        raise CorruptShardError(f"{paths.manifest} is the manifest of split {manifest.split!r}; rename it back")
+    return manifest
+
+
+def _missing(paths: SplitPaths) -> str:
+    if paths.plan.exists():
+        return (
+            f"{paths.root}: the conversion of split {paths.split!r} is not finished; run it again to go on, "
+            f"or, if all shards are written, run: shardwright finalize {paths.root} --split {paths.split}"
+        )
+    if not paths.root.exists():
+        return f"{paths.root} does not exist, so it holds no converted split; check the path"
+    splits = split_names(paths.root)
+    there = f"it holds the splits {', '.join(splits)}" if splits else "it holds no converted split"
+    where = f", or open {paths.root.parent}" if split_names(paths.root.parent) else ""
+    return f"{paths.root} has no split {paths.split!r}: {there}; check the path and split={where}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from shardwright.base.errors import InputError
 from shardwright.base.storage.files import read_into
-from shardwright.folders.files import READ_FLAGS, checked_status, printable
+from shardwright.base.storage.names import READ_FLAGS, checked_status, printable
 
 __all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes", "head_of"]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from shardwright.base.errors import LockedError
-from shardwright.base.split.paths import SplitPaths, make_folders, storage_errors
 
 fcntl: Any
 try:
@@ -19,36 +18,7 @@ except ImportError:  # Windows
 
 EXCLUSIVE = ".exclusive"
 
-__all__ = ["held_lock", "split_lock", "take_lock"]
-
-
-@contextlib.contextmanager
-def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
-    """Hold rank `rank`'s right to write a split.
-
-    Locks of other ranks of the same job live beside it; any held lock of a job of
-    another world size keeps this one out.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it; the message says which.
-    """
-    path = paths.lock(rank)
-    with contextlib.ExitStack() as stack:
-        with storage_errors(path):
-            make_folders(paths)
-            try:
-                own = stack.enter_context(held_lock(path, world=world))
-            except LockedError as error:
-                raise LockedError(
-                    f"{error}. If it is of this very job, two processes of the job are rank {rank}: "
-                    "start each with its own"
-                ) from None
-        for other in sorted(paths.metadata.glob(f".{paths.split}.lock-*")):
-            if other != own and _owner(other).get("world", world) != world and _is_held(other):
-                raise _locked(other)
-        yield
+__all__ = ["held_lock", "is_held", "lock_error", "owner_of", "take_lock"]
 
 
 @contextlib.contextmanager
@@ -87,7 +57,7 @@ def take_lock(path: Path) -> Any:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise _locked(path) from None
+            raise lock_error(path) from None
         except OSError:  # no locks on this file system (ENOLCK, EOPNOTSUPP)
             file.close()
             return _take_exclusive(path)
@@ -103,10 +73,11 @@ def _take_exclusive(path: Path) -> Any:
     try:
         return exclusive.open("x+")
     except FileExistsError:
-        raise _locked(exclusive, f"; if that process is dead, delete {exclusive}") from None
+        raise lock_error(exclusive, f"; if that process is dead, delete {exclusive}") from None
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock."""
     if fcntl is None or path.name.endswith(EXCLUSIVE):
         return True
     try:
@@ -119,7 +90,8 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _owner(path: Path) -> dict[str, Any]:
+def owner_of(path: Path) -> dict[str, Any]:
+    """Return what the holder of a lock says of itself; nothing where that cannot be read."""
     try:
         owner = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -127,7 +99,8 @@ def _owner(path: Path) -> dict[str, Any]:
     return owner if isinstance(owner, dict) else {}
 
 
-def _locked(path: Path, mend: str = "") -> LockedError:
-    owner = _owner(path)
+def lock_error(path: Path, mend: str = "") -> LockedError:
+    """Return the error for a lock that another process holds."""
+    owner = owner_of(path)
     who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
     return LockedError(f"{path} is held: {who} is writing this split; wait until it ends{mend}")

@@ -7,8 +7,8 @@ from typing import Any
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images.probe import probe
-from shardwright.base.split.index import Ranges
 from shardwright.base.storage.files import mapped
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.pack import MASK_NAMES
 from shardwright.base.values.restore import restore
 

@@ -7,26 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from shardwright.base.arguments import (
-    check_choice,
-    check_output,
-    check_quality,
-    check_seconds,
-    check_split,
-    check_whole,
-)
+from shardwright.base.arguments import check_choice, check_quality, check_seconds, check_split, check_whole
 from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
 from shardwright.base.fields import Field, check_fields
 from shardwright.base.open_source import open_source
 from shardwright.base.source import Source
 from shardwright.base.split.manifest import Manifest, Shard
-from shardwright.base.split.paths import SplitPaths, make_folders, storage_errors, write_file
-from shardwright.base.storage.lock import split_lock
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import storage_errors, write_file
 from shardwright.base.values.pack import Column, infer_field, pack, with_palette
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
 from shardwright.base.writing.listing import has_listing, open_unless_listed, write_listing
+from shardwright.base.writing.output import check_output, make_folders, split_lock
 from shardwright.base.writing.pipeline import Batch, Failure, worker_errors
-from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source, listing_path
+from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source
 from shardwright.base.writing.ranks import rank_and_world
 from shardwright.base.writing.replace import finish_swap
 from shardwright.base.writing.shards import ShardWriter, write_shards
@@ -193,7 +187,7 @@ class Converter(ABC):
     def _publish_listing(self, target: SplitPaths, plan: Plan) -> None:
         """Hand the list of input files to the other ranks, unless the plan there is another one."""
         if has_listing(self.source) and Plan.read(target.plan) in (None, plan):
-            write_file(listing_path(target), partial(write_listing, self.source))
+            write_file(target.listing, partial(write_listing, self.source))
 
     def _target(self, plan: Plan) -> SplitPaths:
         """Return where to write: aside, if a split is to be replaced."""

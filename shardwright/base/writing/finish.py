@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from shardwright.base.errors import IncompleteDatasetError, LockedError, PlanMismatchError
 from shardwright.base.formats import get_format
 from shardwright.base.split.index import index_dtype
-from shardwright.base.split.manifest import Manifest, StoredFile, canonical_json
-from shardwright.base.split.paths import Part, SplitPaths, publish_file, publish_files
-from shardwright.base.split.publish import add_counts, add_modes, write_index
-from shardwright.base.split.published import check_split_files, load_manifest
+from shardwright.base.split.manifest import Manifest, load_manifest
+from shardwright.base.split.part import Part
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.split.publish import publish
+from shardwright.base.split.split import check_split_files
 from shardwright.base.storage.lock import held_lock
 from shardwright.base.writing.plan import Plan, differences, pause, told
 from shardwright.base.writing.replace import clean_up, finish_swap, swap_in
@@ -149,37 +150,30 @@ def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
     with held_lock(paths.publish_lock):
         if not _swapped(paths, target):
             if not target.manifest.exists():
-                write_manifest(target, plan)
+                _make_split(target, plan)
             clean_up(target)
             if target != paths:
                 swap_in(target, paths)
         return load_manifest(paths)
 
 
-def write_manifest(paths: SplitPaths, plan: Plan) -> Manifest:
-    """Write index, further files and manifest from the parts of all shards."""
+def _make_split(paths: SplitPaths, plan: Plan) -> None:
+    """Publish the split from the parts of all shards."""
     dtype = index_dtype(plan.fields)
     parts = [_read_part(paths, shard, dtype)[0] for shard in range(plan.num_shards)]
-    count = sum(part.shard.num_samples for part in parts)
-    # Read a second time: the records of all shards would take much memory.
-    records = (_read_part(paths, shard, dtype)[1] for shard in range(plan.num_shards))
-    skipped = [entry for part in parts for entry in part.skipped]
-    manifest = Manifest(
-        format=plan.values["format"],
-        split=plan.values["split"],
-        sample_type=plan.values["sample_type"],
+    converter = get_format(plan.values["format"]).load_converter()
+    publish(
+        paths,
+        parts,
+        # Read a second time: the records of all shards would take much memory.
+        (_read_part(paths, shard, dtype)[1] for shard in range(plan.num_shards)),
+        format_name=plan.values["format"],
         fields=plan.fields,
-        field_files=dict(parts[0].field_files),
-        modes=add_modes(part.modes for part in parts),
-        shards=tuple(part.shard for part in parts),
-        index=write_index(paths, plan.fields, count, records),
+        sample_type=plan.values["sample_type"],
         plan=plan.published(),
-        skipped=len(skipped),
-        ignored=add_counts([plan.values["ignored"], *(part.warnings for part in parts)]),
-        extra=_write_extra(paths, plan, parts, skipped),
+        ignored=plan.values["ignored"],
+        contents=converter._split_extras(paths.split, [part.shard for part in parts]),
     )
-    publish_file(paths.manifest, manifest.to_bytes())
-    return manifest
 
 
 def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Part, NDArray[Any]]:
@@ -189,17 +183,6 @@ def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Par
             f"{paths.part(shard)} does not hold; run the conversion again to write the shard anew"
         )
     return found
-
-
-def _write_extra(
-    paths: SplitPaths, plan: Plan, parts: list[Part], skipped: list[dict[str, Any]]
-) -> tuple[StoredFile, ...]:
-    converter = get_format(plan.values["format"]).load_converter()
-    contents: dict[str, bytes] = dict(converter._split_extras(paths.split, [p.shard for p in parts]))
-    if skipped:
-        lines = [canonical_json(entry).replace("\n", "") + "\n" for entry in skipped]
-        contents[paths.skipped.name] = "".join(lines).encode()
-    return (*publish_files(paths.metadata, contents), *(file for part in parts for file in part.extra))
 
 
 def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:

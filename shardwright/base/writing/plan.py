@@ -12,11 +12,13 @@ from shardwright.base.errors import DistributedError, PlanMismatchError
 from shardwright.base.fields import Field
 from shardwright.base.open_source import open_source
 from shardwright.base.source import Source
-from shardwright.base.split.manifest import FORMAT_VERSION, canonical_json, parse_json
-from shardwright.base.split.paths import SplitPaths, publish_file
+from shardwright.base.split.manifest import FORMAT_VERSION
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import write_bytes
+from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.writing.listing import read_listing
 
-__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "listing_path", "pause", "told"]
+__all__ = ["Plan", "agree_on_plan", "differences", "listed_source", "pause", "told"]
 
 MOST_TOLD = 4  # differences, in one message
 _OF_INPUT = {"input", "ignored", "num_samples", "state"}
@@ -126,11 +128,6 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
-def listing_path(paths: SplitPaths) -> Path:
-    """Return where rank 0 leaves its list of the input files for the other ranks."""
-    return paths.metadata / f".{paths.split}.listing"
-
-
 def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
     """Return the source of which rank 0 has made a list, as soon as it is there.
 
@@ -139,7 +136,7 @@ def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
     DistributedError
         If rank 0's list does not come.
     """
-    path = listing_path(paths)
+    path = paths.listing
     for names in _listings(paths, timeout):
         if path.name in names:
             with contextlib.suppress(FileNotFoundError):  # the split is published just now
@@ -170,7 +167,7 @@ def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> N
     """
     found = Plan.read(paths.plan)
     if rank == 0 and found is None:
-        publish_file(paths.plan, canonical_json(plan.values).encode())
+        write_bytes(paths.plan, canonical_json(plan.values).encode())
         return
     found = found or _wait_for(paths, timeout)
     if found is None or found == plan:

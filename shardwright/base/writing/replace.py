@@ -1,29 +1,25 @@
 """Replace a split by one that was written aside, and remove what only an unfinished conversion needs."""
 
-import re
 import shutil
 import time
 from pathlib import Path
 
 from shardwright.base.errors import LockedError
-from shardwright.base.split.manifest import Manifest
-from shardwright.base.split.paths import SplitPaths, storage_errors, sync_folder
-from shardwright.base.split.published import load_manifest
+from shardwright.base.split.manifest import Manifest, load_manifest
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import storage_errors, sync_folder
 from shardwright.base.storage.lock import held_lock
-from shardwright.base.writing.plan import listing_path, pause
+from shardwright.base.writing.plan import pause
 
 __all__ = ["clean_up", "finish_swap", "swap_in"]
 
 
 def clean_up(paths: SplitPaths) -> None:
     """Remove what only an unfinished conversion needs."""
-    for folder in paths.data.glob(f".{paths.split}-*.tmp"):
+    for folder in paths.work_folders():
         shutil.rmtree(folder, ignore_errors=True)
-    for pattern in ("part-*", "*.tmp", "rank-*"):
-        for path in sorted(paths.metadata.glob(f".{paths.split}.{pattern}")):
-            path.unlink(missing_ok=True)
-    listing_path(paths).unlink(missing_ok=True)
-    paths.plan.unlink(missing_ok=True)
+    for path in paths.leftovers():
+        path.unlink(missing_ok=True)
 
 
 def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
@@ -37,7 +33,7 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
         paths.manifest.unlink(missing_ok=True)
         sync_folder(paths.metadata)
         clean_up(paths)
-        for path in _split_files(paths) - kept:
+        for path in paths.published_files() - kept:
             path.unlink(missing_ok=True)
         new = [p for folder in (staging.data, staging.metadata) for p in sorted(folder.iterdir())]
         new.remove(staging.manifest)
@@ -76,11 +72,3 @@ def _named_files(paths: SplitPaths, manifest: Manifest) -> set[Path]:
     """Return where the files of a split lie, or will lie: some may have been moved already."""
     metadata = {paths.metadata / file.name for file in manifest.metadata_files}
     return {paths.manifest, *metadata, *(paths.data / file.name for file in manifest.shard_files)}
-
-
-def _split_files(paths: SplitPaths) -> set[Path]:
-    """Return the published files of a split; no other split's name can begin like this."""
-    shards = re.compile(rf"{re.escape(paths.split)}-\d{{5,}}-of-\d{{5,}}\..+")
-    named = {p for p in paths.data.iterdir() if shards.fullmatch(p.name)}
-    prefix = f"{paths.split}."
-    return named | {p for p in paths.metadata.iterdir() if p.name.startswith(prefix) or shards.fullmatch(p.name)}

@@ -19,10 +19,13 @@ from shardwright.base.fields import Field
 from shardwright.base.formats import get_format
 from shardwright.base.progress import Progress
 from shardwright.base.source import Source
-from shardwright.base.split.index import Ranges, build_records, index_dtype
+from shardwright.base.split.index import build_records, index_dtype
 from shardwright.base.split.manifest import Shard
-from shardwright.base.split.paths import Part, SplitPaths, publish_files, publish_shard, storage_errors, sync_files
+from shardwright.base.split.part import Part, finish_shard
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import storage_errors, sync_files, write_files
 from shardwright.base.storage.files import mapped
+from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.columns import check_columns
 from shardwright.base.values.pack import ByteColumn
 from shardwright.base.values.restore import decompress
@@ -223,8 +226,8 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     names = sorted(p.name for p in path.parent.iterdir())
     field_files = {f.name: names.index(located[f.name].path.name) for f in stored}
     extras = record.load_converter()._shard_extras(path, fields)
-    files = publish_shard(path.parent, writer.paths.data, synced.result, hashes)
-    extra = publish_files(writer.paths.metadata, extras)
+    files = finish_shard(path.parent, writer.paths.data, synced.result, hashes)
+    extra = write_files(writer.paths.metadata, extras)
     modes = {k: dict(sorted(v.items())) for k, v in log.modes.items()}
     part = Part(Shard(log.count, files), field_files, modes, log.skipped, extra, dict(log.warnings))
     part.write(writer.paths.part(shard), records)

@@ -1,11 +1,19 @@
-"""Whether a split is still the one that a reader opened: it may be replaced meanwhile."""
+"""A published split, as those see it who only read."""
 
 from shardwright.base.errors import CorruptShardError, ShardwrightError
-from shardwright.base.split.manifest import Manifest
+from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.published import load_manifest
+from shardwright.base.storage.atomic import check_file, check_size
 
-__all__ = ["Unchanged"]
+__all__ = ["Unchanged", "check_split_files"]
+
+
+def check_split_files(paths: SplitPaths, manifest: Manifest) -> None:
+    """Raise unless the index holds and all shards have their sizes."""
+    check_file(paths.index, manifest.index)
+    for shard in manifest.shards:
+        for file in shard.files:
+            check_size(paths.data / file.name, file)
 
 
 class Unchanged:

@@ -1,0 +1,78 @@
+"""The folder that a conversion writes: whether it may, and who else does."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shardwright.base.errors import ConfigError, LockedError, OutputExistsError
+from shardwright.base.split.paths import SplitPaths
+from shardwright.base.storage.atomic import storage_errors, sync_folder
+from shardwright.base.storage.lock import held_lock, is_held, lock_error, owner_of
+
+__all__ = ["check_output", "make_folders", "split_lock"]
+
+
+def check_output(output: Path, input_data: Any) -> None:
+    """Raise unless `output` may become, or is, a folder of converted splits.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file, its name is too long, or it and the input lie in one another.
+    OutputExistsError
+        If it holds anything and no split of this library.
+    """
+    long = [part for part in output.parts if len(part.encode(errors="surrogateescape")) > 200]
+    if long or len(str(output).encode(errors="surrogateescape")) > 3800:
+        raise ConfigError(f"output_path is too long for file names inside of it: {str(output)[:80]}...")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output_path {output} is a file; give a folder")
+    if isinstance(input_data, (str, os.PathLike)):
+        source, real = Path(input_data).expanduser().resolve(), output.resolve()
+        if source == real or source in real.parents or real in source.parents:
+            raise ConfigError(f"output_path {output} and input_data {source} lie in one another; choose another output")
+    if output.is_dir() and any(output.iterdir()) and not (output / "metadata").is_dir():
+        raise OutputExistsError(
+            f"output_path {output} holds other files; choose an empty or new folder, or delete them yourself"
+        )
+
+
+def make_folders(paths: SplitPaths) -> None:
+    """Make the folders of a split, and make them durable."""
+    for folder in (paths.metadata, paths.data):
+        missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            with contextlib.suppress(PermissionError):  # what may not be listed cannot be opened
+                sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
+    """Hold rank `rank`'s right to write a split.
+
+    Locks of other ranks of the same job live beside it; any held lock of a job of
+    another world size keeps this one out.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it; the message says which.
+    """
+    path = paths.lock(rank)
+    with contextlib.ExitStack() as stack:
+        with storage_errors(path):
+            make_folders(paths)
+            try:
+                own = stack.enter_context(held_lock(path, world=world))
+            except LockedError as error:
+                raise LockedError(
+                    f"{error}. If it is of this very job, two processes of the job are rank {rank}: "
+                    "start each with its own"
+                ) from None
+        for other in paths.locks():
+            if other != own and owner_of(other).get("world", world) != world and is_held(other):
+                raise lock_error(other)
+        yield
