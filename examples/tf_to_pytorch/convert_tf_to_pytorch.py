@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shardwright.arrays.files import open_rows
-from shardwright.arrays.rows import Rows
-from shardwright.arrays.source import ArraySource, find_layout
+from shardwright.arrays.source import ArraySource
 from shardwright.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
 from shardwright.base.storage.atomic import write_bytes
 from shardwright.base.storage.strict_json import canonical_json, parse_json
+from shardwright.base.values.infer import find_layout
+from shardwright.base.values.rows import Rows
 from shardwright.memmap.single_file import SingleFile, check_memory, write_single_file
 
 SAMPLES = 1000  # compared by --verify; --verify full compares all

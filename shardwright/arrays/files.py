@@ -8,22 +8,24 @@ so the array itself may be larger than memory.
 import io
 import math
 import os
+import re
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shardwright.arrays.rows import PackedRows, Rows
-from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
-from shardwright.base.source import Source
+from shardwright.base.errors import ConfigError, InputError, ShardwrightError, UnsafeDataError
 from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
 from shardwright.base.storage.zip_members import stored_offset
+from shardwright.base.values.pairs import partners
+from shardwright.base.values.rows import PackedRows, Rows
 
-__all__ = ["ARRAY_SUFFIXES", "hdf5_in_place", "is_array_file", "kind_of_file", "member_names", "open_rows"]
+__all__ = ["arrays_beside", "member_names", "open_rows"]
 
-ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -51,24 +53,6 @@ def _is_idx(head: bytes) -> bool:
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in _IDX_TYPES and 1 <= head[3] <= 8
 
 
-def is_array_file(path: str | os.PathLike[str]) -> bool:
-    """Tell whether `open_rows` is meant for a file: by its name or, failing that, its first bytes."""
-    return os.fsdecode(path).lower().endswith(ARRAY_SUFFIXES) or _kind(file_bytes(path)) not in (None, "npz")
-
-
-def kind_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return "npy", "npz", "h5", "idx" or "idx.gz"; ``None`` for other files."""
-    return _kind(file_bytes(path))
-
-
-def hdf5_in_place(paths: Any) -> Source:
-    """Return the source of all datasets of HDF5 files."""
-    _hdf5()  # says what to install
-    from shardwright.hdf5.in_place import HDF5Source
-
-    return HDF5Source(paths)
-
-
 def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     """Open an array on disk.
 
@@ -93,7 +77,8 @@ def open_rows(path: str | os.PathLike[str], member: str | None = None) -> Rows:
     if kind is None:
         raise InputError(_unknown(file))
     if kind == "npz":
-        return _open_npz(file, _chosen(file, member, _names(file, kind)))
+        entries = _zip_members(file)
+        return _open_npz(file, entries, _chosen(file, member, sorted(entries)))
     if kind == "h5":
         rows: Rows = _hdf5().open_hdf5(file, _chosen(file, member, _names(file, kind)))
         return rows
@@ -108,13 +93,55 @@ def member_names(path: str | os.PathLike[str]) -> list[str]:
     return _names(file, _kind(file))
 
 
+def arrays_beside(path: Path) -> tuple[tuple[Path, ...], dict[str, Rows | ShardwrightError]]:
+    """Return the arrays of a file and of those beside it that belong to it, and these files, the file first.
+
+    Raises
+    ------
+    InputError
+        If it is no file of arrays, or damaged as a whole.
+    """
+    file = file_bytes(path)
+    if _kind(file) == "npz":
+        entries = _zip_members(file)
+        return (path,), {name: _tried(_open_npz, file, entries, name) for name in sorted(entries)}
+    files = _together(path)
+    return tuple(files.values()), {name: _tried(open_rows, found) for name, found in files.items()}
+
+
+def _tried(work: Callable[..., Rows], *arguments: Any) -> Rows | ShardwrightError:
+    try:
+        return work(*arguments)
+    except ShardwrightError as error:
+        return error
+
+
+def _together(path: Path) -> dict[str, Path]:
+    """Return what is told by its name to files, of the file and of those beside it whose names go with its own."""
+    kind = re.fullmatch(r"(.+?)([-.]idx)\d([-.].*|)|(.+)\.npy", path.name, re.IGNORECASE)
+    if kind is None:
+        return {path.name: path}
+    stem, axes, end, own = kind.groups()
+
+    def files_of(name: str) -> list[Path]:
+        if own is not None:
+            return [path.with_name(f"{name}.npy")]
+        return [path.with_name(f"{name}{axes}{number}{end}") for number in (1, 3, 2, 4)]
+
+    def file_of(name: str) -> Path | None:
+        return path if name == (own or stem) else next(filter(Path.is_file, files_of(name)), None)
+
+    names = partners(own or stem, lambda name: file_of(name) is not None).values()
+    return {name: file for name in [own or stem, *names] if (file := file_of(name))}
+
+
 def _hdf5() -> Any:
     """Import and return what reads HDF5 files; nobody else needs h5py."""
     try:
-        from shardwright.hdf5 import source as array_hdf5
+        from shardwright.hdf5 import source
     except ModuleNotFoundError as error:
         raise ConfigError(f"HDF5 files are read with {error.name}: pip install {error.name}") from error
-    return array_hdf5
+    return source
 
 
 def _names(file: FileBytes, kind: str | None) -> list[str]:
@@ -185,8 +212,8 @@ def _zip_members(file: FileBytes) -> dict[str, zipfile.ZipInfo]:
     return names
 
 
-def _open_npz(file: FileBytes, member: str) -> PackedRows:
-    entry = _zip_members(file)[member]
+def _open_npz(file: FileBytes, entries: Mapping[str, zipfile.ZipInfo], member: str) -> PackedRows:
+    entry = entries[member]
     name = f"{file.shown}[{member}]"
     part = _zip_part(file, entry, name)
     if entry.compress_type == zipfile.ZIP_STORED:

@@ -1,43 +1,22 @@
-"""Labels of arrays: numbers, names or one-hot rows become class numbers."""
+"""Labels of arrays: in memory, in array files or in text files."""
 
 import csv
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.arrays.files import open_rows
-from shardwright.arrays.rows import check_numbers
-from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.errors import InputError
 from shardwright.base.storage.inflate import file_bytes
+from shardwright.base.values.labels import Labels, labels_of
 
-__all__ = ["Labels", "load_labels"]
+__all__ = ["load_labels"]
 
 _COLUMNS = ("label", "labels", "class", "target", "y")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Class numbers of all samples.
-
-    Parameters
-    ----------
-    numbers : int64 array of shape (N,)
-    names : tuple of str, optional
-        Names of the classes, in the order of their numbers.
-    """
-
-    numbers: NDArray[np.int64]
-    names: tuple[str, ...] | None = None
-
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        """Name to number; empty without names."""
-        return {name: number for number, name in enumerate(self.names or ())}
 
 
 def load_labels(labels: Any, *, member: str | None = None, classes: Sequence[str] | None = None) -> Labels:
@@ -61,13 +40,7 @@ def load_labels(labels: Any, *, member: str | None = None, classes: Sequence[str
         If a label is none of these; the message names the first.
     """
     values, where = _values(labels, member)
-    check_numbers(values.dtype, where)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.dtype.kind in "SU":
-        return _named(values, where, classes)
-    numbers = _one_hot(values, where) if values.ndim == 2 else _whole(values, where)
-    return Labels(numbers, _checked_names(numbers, where, classes))
+    return labels_of(values, where, classes)
 
 
 def _values(labels: Any, member: str | None) -> tuple[NDArray[Any], str]:
@@ -119,59 +92,6 @@ def _read_text(path: str) -> list[str]:
     return [row[column].strip() for row in lines]
 
 
-def _named(values: NDArray[Any], where: str, classes: Sequence[str] | None) -> Labels:
-    if values.ndim != 1:
-        raise InputError(f"{where} has names of shape {values.shape}: give one per sample")
-    try:
-        text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: a name is not UTF-8 ({error}): save names as text") from error
-    found, numbers = np.unique(text, return_inverse=True)
-    names = tuple(str(name) for name in found)
-    known = {str(name): number for number, name in enumerate(names if classes is None else classes)}
-    unknown = next((name for name in names if name not in known), None)
-    if unknown is not None:
-        raise InputError(f"{where}: {unknown!r} is not one of classes={list(known)[:10]}; add it or mend it")
-    return Labels(np.array([known[name] for name in names], np.int64)[numbers], tuple(known))
-
-
 def _is_whole(name: str) -> bool:
     """Tell whether a name is a number as text files have them."""
     return name.isascii() and name.removeprefix("-").isdecimal() and len(name) < 19
-
-
-def _one_hot(values: NDArray[Any], where: str) -> NDArray[np.int64]:
-    good = ((values == 0) | (values == 1)).all(axis=1) & ((values == 1).sum(axis=1) == 1)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise InputError(f"{where}: row {row} is not one-hot ({values[row].tolist()!r:.80}): give one label per sample")
-    numbers: NDArray[np.int64] = values.argmax(axis=1).astype(np.int64)
-    return numbers
-
-
-def _whole(values: NDArray[Any], where: str) -> NDArray[np.int64]:
-    if values.ndim != 1:
-        raise InputError(f"{where} has shape {values.shape}: give (N,) labels or (N, classes) one-hot rows")
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{where} has dtype {values.dtype}: give whole numbers, names or one-hot rows")
-    with np.errstate(invalid="ignore"):
-        numbers: NDArray[np.int64] = values.astype(np.int64)
-    wrong = np.flatnonzero(numbers != values)
-    if wrong.size:
-        row = int(wrong[0])
-        raise InputError(f"{where}: label {row} is {values[row]}: give whole numbers below 2^63, names or one-hot rows")
-    return numbers
-
-
-def _checked_names(numbers: NDArray[np.int64], where: str, classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    if classes is None:
-        return None
-    names = tuple(classes)
-    if len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"classes={list(names)[:10]} must be different strings")
-    if numbers.size and not -1 <= numbers.min() <= numbers.max() < len(names):
-        raise InputError(
-            f"{where}: labels run from {numbers.min()} to {numbers.max()}, classes= has {len(names)} names; "
-            "they are numbered from 0"
-        )
-    return names

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError, ShardwrightError
 from shardwright.base.fields import Field, check_fields, sample_type_of
@@ -24,7 +25,7 @@ from shardwright.base.storage.files import FileCache, read_exactly
 from shardwright.base.values.found import kind_of_values
 from shardwright.base.values.restore import restore
 
-__all__ = ["FilesSource", "value_of"]
+__all__ = ["FilesSource", "array_of", "value_of"]
 
 
 class FilesSource(Source):
@@ -168,7 +169,11 @@ def value_of(field: Field, data: bytes) -> Any:
     """Return a value as sources give it: image files as they are, pixels (H, W[, C]), others restored."""
     if not field.is_fixed:
         return EncodedImage(data) if field.is_image else restore(field, data, "numpy")
-    array = np.frombuffer(bytearray(data), np.dtype(field.dtype)).reshape(field.shape or ())
+    return array_of(field, np.frombuffer(bytearray(data), np.dtype(field.dtype)).reshape(field.shape or ()))
+
+
+def array_of(field: Field, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of fixed size as sources give it: pixels (H, W[, C]), others as they are."""
     if not field.is_image:
         return array
     if field.layout == "CHW":

@@ -10,6 +10,7 @@ from shardwright.base.errors import UnsafeDataError
 from shardwright.base.fields import Field
 from shardwright.base.reader import Reader
 from shardwright.base.storage.ranges import Ranges
+from shardwright.hdf5.datasets import check_inside, is_link
 
 __all__ = ["HDF5Reader"]
 
@@ -61,12 +62,10 @@ def _ranges(path: Path, file: Any, field: Field) -> Ranges:
 
 def _dataset(path: Path, file: Any, field: Field) -> Any:
     """Return a dataset whose values, as many as it says, all lie in this file."""
-    # An external or soft link, or external storage, could lead to any other file of this host.
-    if type(file.get(field.name, getlink=True)).__name__ != "HardLink":
+    if is_link(file, field.name):
         raise UnsafeDataError(f"{path}: dataset {field.name!r} is missing or a link to somewhere else")
     dataset = file[field.name]
-    if dataset.external or dataset.is_virtual:
-        raise UnsafeDataError(f"{path}: dataset {field.name!r} keeps its values in other files")
+    check_inside(dataset, f"{path}: dataset {field.name!r}")
     # What was never written takes no room in the file, and would be made of nothing when it is read.
     end = 0 if dataset.chunks else (dataset.id.get_offset() or 0) + dataset.nbytes
     if end > path.stat().st_size:

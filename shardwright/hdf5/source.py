@@ -1,30 +1,89 @@
-"""Datasets of HDF5 files as arrays.
+"""Samples in HDF5 files: every dataset with one value per sample.
 
 HDF5 can fetch data from other files of the host and run plug-ins. A file that
 asks for either is refused: only what lies in the file itself is read, with the
 filters that HDF5 brings along.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice, product
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.arrays.rows import BLOCK_BYTES, MemoryRows, PackedRows, Rows
-from shardwright.base.errors import InputError, LimitError, UnsafeDataError
-from shardwright.base.storage.inflate import FileBytes
-from shardwright.hdf5.chunks import GZIP, MOST_INFLATION, chunk_bytes, filters_of, inflate_as_said
+from shardwright.base.errors import InputError, LimitError, ShardwrightError, UnsafeDataError
+from shardwright.base.storage.inflate import FileBytes, file_bytes
+from shardwright.base.table_source import ArrayTable, TableSource
+from shardwright.base.values.rows import BLOCK_BYTES, MemoryRows, PackedRows, Rows
+from shardwright.hdf5.datasets import (
+    GZIP,
+    MOST_INFLATION,
+    check_inside,
+    chunk_bytes,
+    filters_of,
+    inflate_as_said,
+    is_link,
+)
 
-__all__ = ["hdf5_names", "open_hdf5"]
+__all__ = ["HDF5Source", "hdf5_names", "open_hdf5"]
 
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _MAX_CHUNK = 2**28  # bytes that one chunk may inflate to
-_MAX_NAMES = 1000
+_MAX_NUMBERS = 2**26  # bytes that one chunk of single numbers may inflate to: all of them are kept
+_MAX_TEXT = 2**28  # bytes of all strings of a dataset
+_MAX_DEPTH, _MAX_DATASETS, _MAX_NAMES = 8, 1000, 100_000
+
+
+class HDF5Source(TableSource):
+    """The samples of one or several HDF5 files.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        The files, in the order of their samples.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, or holds no samples, or has nothing in common with the first.
+    UnsafeDataError
+        If it has links, virtual datasets, keeps values in other files, or needs a plug-in.
+    ConfigError
+        If its datasets have different lengths, and no names that tell which are the images.
+    """
+
+    format_name = "hdf5"
+
+    def _table(self, path: Path) -> ArrayTable:
+        file = file_bytes(path)
+        arrays: dict[str, Rows | ShardwrightError] = {}
+        class_names: dict[str, tuple[str, ...]] = {}
+        left_out: dict[str, int] = {}
+        with _opened(file) as archive:
+            for name, dataset in _walk(archive, f"{file.shown}: "):
+                if dataset is None:
+                    raise UnsafeDataError(
+                        f"{file.shown}: {name:.80} is a link to somewhere else: copy its values into the file, or "
+                        f"convert one array of it with ArraySource({file.shown!r}, member=...)"
+                    )
+                check_inside(dataset, f"{file.shown}[{name}]")
+                if not dataset.shape:
+                    continue  # a single value, said of all samples
+                try:
+                    arrays[name] = _rows_of(file, archive, name, dataset)
+                except ShardwrightError as error:
+                    arrays[name] = error
+                names = _class_names(dataset)
+                if names:
+                    class_names[name] = names
+                elif names is None:
+                    left_out[f"class names of dataset {name:.80}: not strings of one length"] = len(dataset)
+        return ArrayTable((path,), arrays, class_names, left_out)
 
 
 @contextmanager
@@ -33,33 +92,40 @@ def _opened(file: FileBytes) -> Iterator[Any]:
     with file.opened():  # an error if it has changed
         pass
     try:
-        with h5py.File(file.path, "r") as archive:
+        with h5py.File(file.path, "r", locking=False) as archive:
             yield archive
+    except ShardwrightError:
+        raise
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, (InputError, UnsafeDataError)):
-            raise
         raise InputError(f"{file.shown} is cut or damaged ({error}): make or copy it again") from error
 
 
-def _walk(group: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the paths of all datasets, without following links of any kind."""
+def _walk(group: Any, where: str, seen: set[int] | None = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and dataset of all that the file itself holds, each once; ``None`` for a link to elsewhere."""
+    seen = set() if seen is None else seen
+    if len(group) + len(seen) > _MAX_DATASETS or prefix.count("/") > _MAX_DEPTH:
+        raise InputError(
+            f"{where}it holds more than {_MAX_DATASETS} datasets, or groups in groups: store images as one dataset"
+        )
     for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if is_link(group, name):
+            yield f"{prefix}{name}", None
             continue
-        item = group.get(name, getclass=True)
-        if item is h5py.Dataset:
-            yield f"{prefix}{name}"
-        elif item is h5py.Group and prefix.count("/") < 8:
-            yield from _walk(group[name], f"{prefix}{name}/")
+        found = group[name]
+        address = h5py.h5o.get_info(found.id).addr
+        if address in seen:  # a second name, perhaps of the very group that it is in
+            continue
+        seen.add(address)
+        if isinstance(found, h5py.Group):
+            yield from _walk(found, where, seen, f"{prefix}{name}/")
+        elif isinstance(found, h5py.Dataset):
+            yield f"{prefix}{name}", found
 
 
 def hdf5_names(file: FileBytes) -> list[str]:
-    """Return the paths of the datasets in an HDF5 file, sorted."""
+    """Return the paths of the datasets in an HDF5 file, sorted; links are passed over."""
     with _opened(file) as archive:
-        names = sorted(islice(_walk(archive), _MAX_NAMES + 1))
-    if len(names) > _MAX_NAMES:
-        raise InputError(f"{file.shown} holds more than {_MAX_NAMES} datasets: store images as one dataset")
-    return names
+        return sorted(name for name, dataset in _walk(archive, f"{file.shown}: ") if dataset is not None)
 
 
 def open_hdf5(file: FileBytes, member: str) -> Rows:
@@ -72,29 +138,30 @@ def open_hdf5(file: FileBytes, member: str) -> Rows:
     InputError
         If it holds no plain numbers or was not written to the end.
     """
-    name = f"{file.shown}[{member}]"
     with _opened(file) as archive:
-        dataset = archive[member]
-        _check_safe(dataset, name)
-        if not dataset.shape:
-            raise InputError(f"{name} is a single value: the first axis counts the samples")
-        if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.hasobject:
-            return _string_rows(dataset, name)
-        if dataset.chunks is None:
-            offset = dataset.id.get_offset()
-            if dataset.size and dataset.id.get_storage_size() != dataset.nbytes:
-                raise InputError(f"{name} was never written to the end: make it again")
-            if offset is not None and not archive.userblock_size and dataset.dtype.kind in "biuf":
-                source = file.part(offset, dataset.nbytes)
-                return PackedRows(name, dataset.shape, dataset.dtype, source, 0)
-        else:
-            _check_chunks(dataset, name)
-        return HDF5Rows(file, member, name, dataset)
+        return _rows_of(file, archive, member, archive[member])
 
 
-def _check_safe(dataset: Any, name: str) -> None:
-    if dataset.external or dataset.is_virtual:
-        raise UnsafeDataError(f"{name} takes its values from other files: copy it into one file with h5repack or h5py")
+def _rows_of(file: FileBytes, archive: Any, member: str, dataset: Any) -> Rows:
+    name = f"{file.shown}[{member}]"
+    check_inside(dataset, name)
+    if not dataset.shape:
+        raise InputError(f"{name} is a single value: the first axis counts the samples")
+    _check_filters(dataset, name)
+    if dataset.chunks is not None:
+        _check_chunks(dataset, name)
+    if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.hasobject:
+        return _string_rows(dataset, name)
+    if dataset.chunks is None:
+        if dataset.size and dataset.id.get_storage_size() != dataset.nbytes:
+            raise InputError(f"{name} was never written to the end: make it again")
+        offset = dataset.id.get_offset()
+        if offset is not None and not archive.userblock_size and dataset.dtype.kind in "biufc":
+            return PackedRows(name, dataset.shape, dataset.dtype, file.part(offset, dataset.nbytes), 0)
+    return HDF5Rows(file, member, name, dataset)
+
+
+def _check_filters(dataset: Any, name: str) -> None:
     for code in filters_of(dataset):
         if code not in _FILTERS:
             raise UnsafeDataError(
@@ -107,18 +174,19 @@ def _check_chunks(dataset: Any, name: str) -> None:
     size = chunk_bytes(dataset)
     if filters_of(dataset).count(GZIP) > 1:
         raise UnsafeDataError(f"{name} is compressed twice, which may inflate to any size: write it with gzip once")
-    if size > _MAX_CHUNK:
-        raise LimitError(f"{name} has chunks of {size} bytes, more than {_MAX_CHUNK}: write it with smaller ones")
+    most = _MAX_CHUNK if dataset.ndim > 1 else _MAX_NUMBERS
+    if size > most:
+        raise LimitError(f"{name} has chunks of {size} bytes, more than {most}: write it with smaller ones")
     wanted = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
     if dataset.id.get_num_chunks() != wanted:
         raise InputError(
             f"{name} has {dataset.id.get_num_chunks()} of its {wanted} chunks; "
-            "the others were never written: make it again"
+            "the others were never written to the end: make it again"
         )
 
 
 class HDF5Rows(Rows):
-    """A chunked dataset, read through h5py in blocks of whole chunks.
+    """A dataset that is read through h5py, in blocks of whole chunks.
 
     Parameters
     ----------
@@ -133,11 +201,13 @@ class HDF5Rows(Rows):
     def __init__(self, file: FileBytes, member: str, name: str, dataset: Any) -> None:
         super().__init__(name, dataset.shape, dataset.dtype)
         self._file, self._member = file, member
+        self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece of its own"
         per_chunk = dataset.chunks[0] if dataset.chunks else 1
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
             self.block = max(1, _MAX_CHUNK // self.row_bytes)
-        self._could_explode = _could_explode(dataset)
+        # Single numbers are read at once, so theirs are always looked at.
+        self._could_explode = _most_bytes(dataset) > (_MAX_CHUNK if len(self.shape) > 1 else 0)
 
     def _read_into(self, start: int, out: NDArray[Any]) -> None:
         with _opened(self._file) as archive:
@@ -150,10 +220,10 @@ class HDF5Rows(Rows):
         return f"{self.name} {self._file.identity}"
 
 
-def _could_explode(dataset: Any) -> bool:
-    """Whether a chunk is so large in the file that more than `_MAX_CHUNK` bytes could come out of it."""
+def _most_bytes(dataset: Any) -> int:
+    """Return how many bytes could come out of a gzip chunk, however it was made; 0 without gzip."""
     if dataset.chunks is None or GZIP not in filters_of(dataset):
-        return False
+        return 0
     largest = 0
 
     def see(chunk: Any) -> None:
@@ -161,7 +231,7 @@ def _could_explode(dataset: Any) -> bool:
         largest = max(largest, chunk.size)
 
     dataset.id.chunk_iter(see)
-    return largest * MOST_INFLATION > _MAX_CHUNK
+    return largest * MOST_INFLATION
 
 
 def _check_inflation(dataset: Any, start: int, stop: int, name: str) -> None:
@@ -169,15 +239,35 @@ def _check_inflation(dataset: Any, start: int, stop: int, name: str) -> None:
     starts = [range(0, length, step) for length, step in zip(dataset.shape, dataset.chunks, strict=True)]
     first = dataset.chunks[0]
     starts[0] = range(start // first * first, stop, first)
-    if not inflate_as_said(dataset, product(*starts)):
+    if not inflate_as_said(dataset, itertools.product(*starts)):
         raise LimitError(
             f"{name}: a chunk inflates to more than its {chunk_bytes(dataset)} bytes: it is damaged or forged"
         )
 
 
 def _string_rows(dataset: Any, name: str) -> MemoryRows:
-    """Return strings of different lengths, which are labels, as bytes."""
-    values = dataset[:]
-    if values.ndim != 1:
-        raise InputError(f"{name} holds strings of shape {values.shape}: give one per sample")
-    return MemoryRows(values.astype("S"), name)
+    """Return strings of different lengths as bytes of one length."""
+    if dataset.ndim != 1:
+        raise InputError(f"{name} holds strings of shape {dataset.shape}: give one per sample")
+    values: list[bytes] = []
+    total = longest = 0
+    for start in range(0, len(dataset), 256):
+        values.extend(block := dataset[start : start + 256].tolist())
+        total, longest = total + sum(map(len, block)), max(longest, *map(len, block))
+        if max(total, longest * len(dataset)) > _MAX_TEXT:
+            raise LimitError(f"{name} holds strings of more than {_MAX_TEXT} bytes: write them shorter")
+    return MemoryRows(np.array(values, f"S{max(1, longest)}"), name)
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return the names of the classes, which may be none; ``None`` if they are not strings of one length.
+
+    Others lie in HDF5's global heap, in which the library may go round in circles if the file is damaged.
+    """
+    further = (f"class_names_{number}" for number in itertools.count(1))  # an attribute holds 64 KiB
+    keys = list(itertools.takewhile(dataset.attrs.__contains__, itertools.chain(["class_names"], further)))
+    stored = [dataset.attrs.get_id(key) for key in keys]
+    plain = all(names.dtype.kind == "S" and len(names.shape) == 1 for names in stored)
+    if not plain or sum(names.shape[0] for names in stored) > _MAX_NAMES:
+        return None
+    return tuple(text.decode("utf-8", "replace") for key in keys for text in dataset.attrs[key].tolist())

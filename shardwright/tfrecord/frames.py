@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import ConfigError, InputError, LimitError
-from shardwright.base.storage.inflate import Bytes, FileBytes, InflatedBytes, ReadInto, file_bytes, head_of
-from shardwright.hdf5.chunks import GZIP
+from shardwright.base.storage.inflate import GZIP, Bytes, FileBytes, InflatedBytes, ReadInto, file_bytes, head_of
 
 __all__ = ["MAX_RECORD", "RecordFile", "begins_with_record", "framed", "open_records"]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from shardwright.arrays.source import ArraySource, find_layout
+from shardwright.arrays.source import ArraySource
 from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.values.infer import find_layout
 from tests.source_arrays.files import values
 
 

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from shardwright.arrays.rows import MemoryRows, PackedRows
 from shardwright.arrays.source import ArraySource
 from shardwright.base.errors import InputError
+from shardwright.base.values.rows import MemoryRows, PackedRows
 from tests.source_arrays.files import rows_equal, values
 
 

@@ -1,19 +1,36 @@
-"""Whether the chunks of an HDF5 dataset inflate to what they should: HDF5 itself inflates whatever they hold."""
+"""Datasets of HDF5 files: whether they lie in the file itself, and whether their chunks inflate to what they should.
+
+HDF5 can fetch values from other files of the host and run plug-ins, and inflates whatever a chunk
+holds. No h5py is imported here: readers on the ordinary path do without.
+"""
 
 import math
 import zlib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["GZIP", "MOST_INFLATION", "chunk_bytes", "filters_of", "inflate_as_said"]
+from shardwright.base.errors import UnsafeDataError
+
+__all__ = ["GZIP", "MOST_INFLATION", "check_inside", "chunk_bytes", "filters_of", "inflate_as_said", "is_link"]
 
 GZIP = 1
 MOST_INFLATION = 1032  # times: no zlib stream inflates to more
 _CHECKSUM = 4  # bytes that the filter fletcher32 adds
 
 
+def is_link(group: Any, name: str) -> bool:
+    """Whether a name stands for something elsewhere, which could be any other file of this host."""
+    return type(group.get(name, getlink=True)).__name__ != "HardLink"
+
+
+def check_inside(dataset: Any, name: str) -> None:
+    """Raise `UnsafeDataError` if the values of a dataset lie in other files."""
+    if dataset.external or dataset.is_virtual:
+        raise UnsafeDataError(f"{name} takes its values from other files: copy it into one file with h5repack or h5py")
+
+
 def filters_of(dataset: Any) -> list[int]:
-    """Return the numbers of an HDF5 dataset's filters, in the order in which they were applied."""
+    """Return the numbers of a dataset's filters, in the order in which they were applied."""
     plist = dataset.id.get_create_plist()
     return [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
 

@@ -4,6 +4,8 @@ import math
 import mmap
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.storage.inflate import Bytes, FileBytes, file_bytes
 
-__all__ = ["BLOCK_BYTES", "MemoryRows", "PackedRows", "Rows", "check_numbers", "rows_of_array"]
+__all__ = ["BLOCK_BYTES", "MemoryRows", "PackedRows", "Rows", "check_images", "check_numbers", "rows_of_array"]
 
 BLOCK_BYTES = 2**24  # what is read at once where single rows would be slow
 
@@ -42,11 +44,16 @@ class Rows(ABC):
     """
 
     block = 1  # rows that are best read together
+    elsewhere = "in memory"  # why they do not lie in a file as they are; empty if they do
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         check_numbers(dtype, name)
         self.name, self.shape = name, shape
         self.stored_dtype, self.dtype = dtype, dtype.newbyteorder("=")
+        self._cache: tuple[int, NDArray[Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": None}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -72,6 +79,29 @@ class Rows(ABC):
             self._read_into(start, out)
         return out
 
+    def row(self, index: int) -> NDArray[Any]:
+        """Return one row; where single rows would be slow, it is read with its neighbours."""
+        row: NDArray[Any]
+        if self.block == 1:
+            row = self.read(index, index + 1)[0]
+            return row
+        start, found = index - index % self.block, self._cache
+        if found is None or found[0] != start:
+            found = self._cache = start, self.read(start, min(start + self.block, len(self)))
+        row = found[1][index - start]
+        return row.copy()
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield all rows, some at a time, each with the number of its first."""
+        step = max(self.block, _many(self.row_bytes))
+        for start in range(0, len(self), step):
+            yield start, self.read(start, min(start + step, len(self)))
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """The file in which the rows lie end to end, and where they begin; only if they are not `elsewhere`."""
+        raise NotImplementedError(self.elsewhere)
+
     @abstractmethod
     def _read_into(self, start: int, out: NDArray[Any]) -> None:
         """Fill `out` with the rows from `start` on."""
@@ -79,6 +109,14 @@ class Rows(ABC):
     @abstractmethod
     def state(self) -> str:
         """Return a text that changes whenever the content does."""
+
+
+def check_images(rows: Rows) -> None:
+    """Raise `InputError` if an array can be nothing but labels."""
+    if rows.dtype.kind in "SU":
+        raise InputError(f"{rows.name} holds strings, not images: pass it as labels=")
+    if len(rows.shape) == 1:
+        raise InputError(f"{rows.name} has shape {rows.shape}: one number per sample is a label, not an image")
 
 
 def _many(row_bytes: int) -> int:
@@ -107,6 +145,21 @@ class PackedRows(Rows):
         self._fortran = fortran and len(shape) > 1
         if self._fortran:
             self.block = _many(self.row_bytes)
+        self.elsewhere = self._why_elsewhere()
+
+    def _why_elsewhere(self) -> str:
+        if not isinstance(self._source, FileBytes):
+            return "compressed"
+        if self._fortran:
+            return "in Fortran order, so no value lies in one piece"
+        return "" if self.stored_dtype == self.dtype else "in the byte order of other machines"
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """The file, and where the first row begins."""
+        if not isinstance(self._source, FileBytes) or self.elsewhere:
+            return super().place
+        return Path(self._source.path), self._source.offset + self._offset
 
     def _read_into(self, start: int, out: NDArray[Any]) -> None:
         if self._fortran:
@@ -152,9 +205,9 @@ class MemoryRows(Rows):
 
     def state(self) -> str:
         """Return an xxh3-128 of the values."""
-        digest, step = xxhash.xxh3_128(), _many(self.row_bytes)
-        for start in range(0, len(self), step):
-            digest.update(self.read(start, min(start + step, len(self))).tobytes())
+        digest = xxhash.xxh3_128()
+        for _, block in self.blocks():
+            digest.update(block.tobytes())
         return digest.hexdigest()
 
 
