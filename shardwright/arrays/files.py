@@ -17,9 +17,8 @@ import numpy as np
 from shardwright.arrays.rows import PackedRows, Rows
 from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
 from shardwright.base.source import Source
-from shardwright.base.storage.inflate import RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
+from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
-from shardwright.hdf5.chunks import GZIP
 
 __all__ = ["ARRAY_SUFFIXES", "hdf5_in_place", "is_array_file", "kind_of_file", "member_names", "open_rows"]
 

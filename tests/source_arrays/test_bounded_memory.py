@@ -7,8 +7,7 @@ import numpy as np
 
 from shardwright.arrays.source import ArraySource
 from shardwright.base.storage import inflate as array_bytes
-from shardwright.base.storage.inflate import InflatedBytes, file_bytes
-from shardwright.hdf5.chunks import GZIP
+from shardwright.base.storage.inflate import GZIP, InflatedBytes, file_bytes
 
 
 def test_long_streams_are_read_by_position_in_bounded_memory(tmp_path, monkeypatch):
