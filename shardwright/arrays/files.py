@@ -19,6 +19,7 @@ from shardwright.base.errors import ConfigError, InputError, UnsafeDataError
 from shardwright.base.source import Source
 from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
+from shardwright.base.storage.zip_members import stored_offset
 
 __all__ = ["ARRAY_SUFFIXES", "hdf5_in_place", "is_array_file", "kind_of_file", "member_names", "open_rows"]
 
@@ -200,10 +201,13 @@ def _open_npz(file: FileBytes, member: str) -> PackedRows:
 
 def _zip_part(file: FileBytes, entry: zipfile.ZipInfo, name: str) -> FileBytes:
     """Return where a member's data lies: its local header has a length of its own."""
-    header = head_of(file.part(entry.header_offset, 30), 30) if 0 <= entry.header_offset <= file.size - 30 else b""
-    if header[:4] != b"PK\x03\x04" or entry.flag_bits & 1:
-        raise InputError(f"{name} is encrypted, cut or damaged: write it again with numpy.savez")
-    start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
+    try:
+        with open(file.path, "rb") as zipped:
+            start = stored_offset(zipped, entry.header_offset)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{name} is cut or damaged ({error}): write it again with numpy.savez") from error
+    if entry.flag_bits & 1:
+        raise InputError(f"{name} is encrypted: write it again with numpy.savez")
     if start + entry.compress_size > file.size:
         raise InputError(f"{name} ends at byte {file.size} of {start + entry.compress_size}: make or copy it again")
     return file.part(start, entry.compress_size)
