@@ -43,10 +43,12 @@ def open_source(input_data: Any) -> Source:
         source, path = source_of_path(os.path.expanduser(os.fsdecode(input_data)))
         return source(path)
     if "shardwright.base.reader" in sys.modules:  # not loaded: there cannot be a reader
-        from shardwright.base.view_source import ViewSource, is_view
+        from shardwright.base.view_source import ViewSource
+        from shardwright.base.views import as_view
 
-        if is_view(input_data):
-            return ViewSource(input_data)
+        view = as_view(input_data)
+        if view is not None and view.is_plain:
+            return ViewSource(view)
     _check_dataset(input_data)
     from shardwright.torch_datasets import segmentation_datasets  # torch is slow to import
     from shardwright.torch_datasets import source as torch_dataset  # torch is slow to import
