@@ -14,7 +14,8 @@ from shardwright.base.fields import Field
 from shardwright.base.formats import format_names, get_format
 from shardwright.base.merge import merge
 from shardwright.base.open_source import open_source
-from shardwright.base.reader import Reader, open_reader
+from shardwright.base.reader import open_reader
+from shardwright.base.split.split import Split
 from shardwright.base.verify import verify
 from shardwright.base.view_source import ViewSource
 from shardwright.base.views import concat
@@ -67,8 +68,8 @@ def numbers(dataset):
 def count_reads(monkeypatch):
     """Count the batches that readers read from now on."""
     calls = []
-    read = Reader.read_columns
-    monkeypatch.setattr(Reader, "read_columns", lambda self, *a: calls.append(len(a[0])) or read(self, *a))
+    read = Split.read_columns
+    monkeypatch.setattr(Split, "read_columns", lambda self, *a: calls.append(len(a[1])) or read(self, *a))
     return calls
 
 

@@ -109,7 +109,7 @@ def test_the_damaged_sample_is_named_and_no_other(split: Path) -> None:
     sample = 4  # the second of the second shard
     files = reader.manifest.shards[1].files
     path = split / "data" / files[reader.manifest.field_files["image"]].name
-    change(path, int(reader._index["image_offset"][sample]))
+    change(path, int(reader.stored.records["image_offset"][sample]))
     samples = [(p.path, p.shard, p.sample, p.field) for p in verify(split).problems if p.sample is not None]
     assert samples == [(path, 1, sample, "image")]
     assert f"{path}: split train, shard 1, sample 4, field image: " in reasons(split)

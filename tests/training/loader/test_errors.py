@@ -73,7 +73,7 @@ def test_damage_on_disk_is_named(paths, tmp_path):
     [shard] = (tmp_path / "d" / "data").iterdir()
     data = bytearray(shard.read_bytes())
     reader = IpcReader(tmp_path / "d")
-    data[int(reader._index["image_offset"][20]) + 200] ^= 1
+    data[int(reader.stored.records["image_offset"][20]) + 200] ^= 1
     shard.write_bytes(data)
     with pytest.raises(CorruptShardError, match="sample 20"):
         list(ThreadedLoader(reader, 8, transform=TrainTransform(8)))

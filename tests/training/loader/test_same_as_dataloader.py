@@ -105,8 +105,8 @@ def test_mapped_files_give_the_same_batches(paths, raw):
     again = pickle.loads(pickle.dumps(mapped))
     assert torch.equal(again[3][0], raw[3][0])
     broken = MemmapReader(paths / "raw", mmap=True, check=True)
-    broken._index = np.array(broken._index)
-    broken._index["image_xxh3"][9] ^= 1
+    broken.stored.records = np.array(broken.stored.records)
+    broken.stored.records["image_xxh3"][9] ^= 1
     with pytest.raises(CorruptShardError, match="sample 9"):
         broken[9]
 

@@ -22,7 +22,7 @@ def test_fused_evaluation_is_torchvisions(kind, request):
     reader = request.getfixturevalue(kind)
     images, labels = flat(ThreadedLoader(reader, 8, transform=EvalTransform(32, resize=36, dtype=torch.uint8)))
     like = v2.Compose([v2.Resize(36), v2.CenterCrop(32)])
-    reader.output, reader._modes = "tensor", {"image": "RGB"}
+    reader.output, reader.modes = "tensor", {"image": "RGB"}
     wanted = torch.stack([like(reader[i][0]) for i in range(COUNT)])
     assert (images.int() - wanted.int()).abs().max() <= 1
     assert labels.tolist() == reader.targets.tolist()

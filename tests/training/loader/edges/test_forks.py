@@ -40,7 +40,7 @@ def test_a_child_starts_threads_though_the_parent_was_starting_some(raw):
 
 def test_a_child_maps_files_though_the_parent_was_mapping_one(path):
     reader = MemmapReader(path, output="numpy", mmap=True)
-    assert forked_while(reader._maps._lock, lambda: reader[3][1]) == 3
+    assert forked_while(reader.stored._maps._lock, lambda: reader[3][1]) == 3
 
 
 def test_a_child_closes_files_though_the_parent_was_opening_one(raw):
@@ -48,4 +48,4 @@ def test_a_child_closes_files_though_the_parent_was_opening_one(raw):
         raw.close()
         return raw[3][1]
 
-    assert forked_while(raw._files._lock, close) == 3
+    assert forked_while(raw.stored._files._lock, close) == 3
