@@ -5,11 +5,11 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from shardwright.base.arguments import check_split
 from shardwright.base.errors import ConfigError, StorageError
 from shardwright.base.formats import get_format
+from shardwright.base.reader import Reader
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.part import Part
 from shardwright.base.split.paths import SplitPaths
@@ -28,7 +28,7 @@ __all__ = ["merge"]
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 
 
-def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "train", copy: bool = False) -> Manifest:
+def merge(readers: Sequence[Reader], output_path: str | Path, *, split: str = "train", copy: bool = False) -> Manifest:
     """Make one split of several, without copying or changing their shards.
 
     The shards become hard links to those of the splits, under the names of the
@@ -75,12 +75,12 @@ def merge(readers: Sequence[Any], output_path: str | Path, *, split: str = "trai
         return _publish(readers, paths, shards)
 
 
-def _check_alike(readers: list[Any]) -> None:
+def _check_alike(readers: list[Reader]) -> None:
     if not readers:
         raise ConfigError("there is no split to merge; give at least one reader")
     first = readers[0]
     for reader in readers:
-        if not hasattr(reader, "manifest"):
+        if not isinstance(reader, Reader):
             raise ConfigError(
                 f"a {type(reader).__name__} is not a whole split on disk; give readers, or give the chosen samples "
                 "to a converter"
@@ -99,7 +99,7 @@ def _check_alike(readers: list[Any]) -> None:
                 )
 
 
-def _link_shards(readers: list[Any], paths: SplitPaths, copy: bool) -> list[Shard]:
+def _link_shards(readers: list[Reader], paths: SplitPaths, copy: bool) -> list[Shard]:
     """Give all shard files their names in the new split."""
     old = [(reader, shard) for reader in readers for shard in reader.manifest.shards]
     shards = []
@@ -134,14 +134,14 @@ def _link(old: Path, new: Path, copy: bool) -> None:
         write_file(new, lambda copied: shutil.copyfileobj(file, copied))
 
 
-def _publish(readers: list[Any], paths: SplitPaths, shards: list[Shard]) -> Manifest:
+def _publish(readers: list[Reader], paths: SplitPaths, shards: list[Shard]) -> Manifest:
     manifests: list[Manifest] = [reader.manifest for reader in readers]
     first = manifests[0]
     merged = [{"index_xxh3": m.index.xxh3, "num_samples": m.num_samples} for m in manifests]
     return publish(
         paths,
         [Part(shard, first.field_files, modes={}, skipped=[]) for shard in shards],
-        (reader._index for reader in readers),
+        (reader.stored.records for reader in readers),
         format_name=first.format,
         fields=first.fields,
         sample_type=first.sample_type,

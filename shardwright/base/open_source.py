@@ -46,10 +46,12 @@ def open_source(input_data: Any, split: str | None = None) -> Source:
     if isinstance(input_data, (str, os.PathLike)):
         return open_path(input_data, split)
     if "shardwright.base.reader" in sys.modules:  # not loaded: there cannot be a reader
-        from shardwright.base.view_source import ViewSource, is_view
+        from shardwright.base.view_source import ViewSource
+        from shardwright.base.views import as_view
 
-        if is_view(input_data):
-            return ViewSource(input_data)
+        view = as_view(input_data)
+        if view is not None and view.is_plain:
+            return ViewSource(view)
     _check_dataset(input_data)
     return get_format("torch_datasets").load_source()(input_data)  # type: ignore[no-any-return]
 

@@ -10,6 +10,7 @@ that was cut raises an error instead of ending the process.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,30 +19,24 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from shardwright.base import images
-from shardwright.base.arguments import check_callable, check_choice, check_whole
+from shardwright.base.arguments import check_callable, check_choice
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.formats import get_format
-from shardwright.base.index_columns import IndexColumns
-from shardwright.base.split.batches import Columns, read_columns
-from shardwright.base.split.chosen import chosen_fields, modes_of
-from shardwright.base.split.index import map_index, open_index
 from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.split.split import Unchanged, check_split_files
-from shardwright.base.storage.files import FileCache, MappedFiles
+from shardwright.base.split.split import Columns, Split
 from shardwright.base.storage.ranges import Ranges
-from shardwright.base.transformed import transform_dict, transform_tuple
 from shardwright.base.values.restore import restore, restore_array
 from shardwright.base.values.tv import as_tv_tensors
-from shardwright.base.views import Concat, as_positions, concat
+from shardwright.base.views import Decoding, View, as_positions, reads_as
 
 __all__ = ["OUTPUTS", "Reader", "open_reader"]
 
 OUTPUTS = ("pil", "numpy", "tensor", "bytes", "tv_tensor")
 
 
-class Reader(IndexColumns, Dataset[Any]):
+class Reader(View, Dataset[Any]):
     """A converted split as a map-style ``torch.utils.data.Dataset``.
 
     Parameters
@@ -96,9 +91,14 @@ class Reader(IndexColumns, Dataset[Any]):
     targets : int64 array, shape (N,)
     manifest : Manifest
     fields : tuple of Field
+    modes : dict of str to str or None
+        The Pillow mode that each image field is converted to; ``None``: as stored.
+    stored : Split
+        The split as it lies on disk.
     """
 
     format_name: ClassVar[str]
+    fields: tuple[Field, ...] = ()
 
     def __init__(
         self,
@@ -126,32 +126,19 @@ class Reader(IndexColumns, Dataset[Any]):
         self.transform = check_callable("transform", transform)
         self.target_transform = check_callable("target_transform", target_transform)
         self.transforms = check_callable("transforms", transforms)
-        self.dataset_path, self.split, self.check = Path(dataset_path).expanduser().absolute(), split, check
-        paths = SplitPaths(self.dataset_path, split)
-        unchanged = Unchanged(paths)
-        self.manifest = unchanged.manifest
-        self._check_format(self.manifest)
-        paths = paths.holding(self.manifest.data_dir, data_path)
-        self.data_path = paths.data
-        check_split_files(paths, self.manifest)
-        self._index = open_index(paths.index, self.manifest)
-        self._files = FileCache(check_whole("max_open_files", max_open_files, 1), unchanged)
-        self._maps = MappedFiles(self._files) if mmap else None
-        self._paths: dict[tuple[str, int], tuple[Path, int]] = {}
-        self.fields = chosen_fields(self.manifest, columns)
+        self.stored = Split(
+            dataset_path,
+            split,
+            data_path=data_path,
+            accepts=partial(_check_format, type(self)),
+            check=check,
+            max_open_files=max_open_files,
+            mmap=mmap,
+        )
+        self.fields = self.stored.chosen(columns)
         if not self.fields:
             raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
-        self._mode, self._modes = mode, modes_of(self.manifest, self.fields, mode)
-        self._starts = np.cumsum([0] + [s.num_samples for s in self.manifest.shards])
-
-    def _check_format(self, manifest: Manifest) -> None:
-        name = getattr(self, "format_name", None)
-        if manifest.format != name:
-            module, _, reader = get_format(manifest.format).reader.partition(":")
-            raise ConfigError(
-                f"{self.dataset_path}: split {self.split!r} is {manifest.format}, {type(self).__name__} reads {name}; "
-                f"use {reader} (from {module} import {reader}) or open_reader(path)"
-            )
+        self.modes = _modes_of(self.manifest, mode)
 
     @staticmethod
     @abstractmethod
@@ -172,11 +159,55 @@ class Reader(IndexColumns, Dataset[Any]):
         """
 
     @staticmethod
+    def _read_scalars(
+        path: Path,  # noqa: ARG004 - for the formats that keep them
+        fields: tuple[Field, ...],  # noqa: ARG004
+    ) -> Mapping[str, NDArray[Any]]:
+        """Read the scalar fields out of one shard, to be compared with the index; what is left out is not compared.
+
+        Parameters
+        ----------
+        path, fields
+            As for `_locate`.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            One value per sample, in their order.
+        """
+        return {}
+
+    @staticmethod
     def worker_init_fn(worker_id: int) -> None:
         """Do nothing: readers need no help in worker processes; for loaders that want a function."""
 
+    @property
+    def manifest(self) -> Manifest:
+        """What was published of the split."""
+        return self.stored.manifest
+
+    @property
+    def dataset_path(self) -> Path:
+        """The folder of the dataset."""
+        return self.stored.paths.root
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the shard files."""
+        return self.stored.paths.data
+
+    @property
+    def split(self) -> str:
+        """The name of the split."""
+        return self.stored.paths.split
+
+    @property
+    def check(self) -> bool | None:
+        """Whether values are compared with their hashes as they are read."""
+        return self.stored.check
+
     def __len__(self) -> int:
-        return self.manifest.num_samples
+        return len(self.stored)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Read many samples at once, in the order of `indices`; what a DataLoader calls."""
@@ -214,7 +245,7 @@ class Reader(IndexColumns, Dataset[Any]):
         CorruptShardError
             If stored bytes are not those that were written.
         """
-        return read_columns(self, self._positions(indices), out or {})
+        return self.stored.read_columns(self.fields, self._positions(indices), out or {})
 
     def read_values(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
         """Read some fields of many samples, decoded as `output` and `mode` say but not transformed.
@@ -229,24 +260,91 @@ class Reader(IndexColumns, Dataset[Any]):
         -------
         dict of str to list
         """
-        reader = object.__new__(type(self))
-        reader.__dict__.update(self.__dict__)
-        reader.fields = chosen_fields(self.manifest, columns)
-        reader._modes = modes_of(self.manifest, reader.fields, self._mode)
-        stored = reader.read_columns(indices)
-        return {f.name: list(reader._restored(f, stored[f.name])) for f in reader.fields}
+        fields = self.stored.chosen(columns)
+        stored = self.stored.read_columns(fields, self._positions(indices), {})
+        return {f.name: list(self._restored(f, stored[f.name])) for f in fields}
 
-    def concat(self, *others: Any) -> Concat:
-        """Return this reader's samples followed by those of others; nothing is copied."""
-        return concat([self, *others])
+    def scalars(self, name: str) -> NDArray[Any]:
+        """Return a scalar field of all samples, shape (N,), without reading any sample.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, or it is not a number.
+        """
+        return self.stored.scalars(name)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the labels' numbers or else of a mask's ids; empty if there are none."""
+        return self.stored.classes
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """The labels of all samples, without reading any sample."""
+        return self.stored.targets
+
+    @property
+    def sample_type(self) -> Literal["tuple", "dict"]:
+        """What a sample is, before ``transforms=``."""
+        return "dict" if self.manifest.sample_type == "dict" else "tuple"
+
+    @property
+    def where(self) -> str:
+        """Path and split, for messages."""
+        return f"{self.dataset_path} (split {self.split!r})"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is no transform, and the class reads samples as that of the format does."""
+        transforms = (self.transform, self.target_transform, self.transforms)
+        return all(t is None for t in transforms) and reads_as(self, get_format(self.manifest.format).load_reader())
+
+    @property
+    def decoding(self) -> Decoding | None:
+        """How samples are made of stored values; ``None`` where a transform or a subclass changes them."""
+        if self.transform or self.target_transform or self.transforms or not reads_as(self, Reader):
+            return None
+        if type(self)._restored is not Reader._restored:
+            return None
+        return Decoding(self.where, self.output, self.modes, self.decoder)
+
+    def locate(self, index: int) -> tuple[View, int]:
+        """Return this reader and the same number."""
+        return self, index
+
+    def content(self) -> dict[str, Any]:
+        """Return the hash of the index, which holds the hash of every value."""
+        names = [f.name for f in self.fields]
+        return {"num_samples": len(self), "index_xxh3": self.manifest.index.xxh3, "columns": names}
+
+    def reopened(self) -> "Reader":
+        """Return the same samples as arrays, every stored value checked as it is read."""
+        names = [f.name for f in self.fields]
+        return open_reader(
+            self.dataset_path, split=self.split, output="numpy", check=True, columns=names, data_path=self.data_path
+        )
 
     def _positions(self, indices: Any) -> NDArray[np.int64]:
         return as_positions(indices, len(self), type(self).__name__)
 
-    def _restored(self, field: Field, column: Any) -> Any:
+    def _restored(self, field: Field, column: Any) -> Sequence[Any]:
+        """Decode the stored values of one field; a reader whose values become something else overrides it.
+
+        Parameters
+        ----------
+        field : Field
+        column : ndarray or list of memoryview
+            What `read_columns` gives for the field.
+
+        Returns
+        -------
+        sequence
+            One value per sample, as `output`, `modes` and `decoder` say.
+        """
         if field.is_scalar:
-            return column.tolist()
-        mode = self._modes.get(field.name)
+            return list(column.tolist())
+        mode = self.modes.get(field.name)
         if isinstance(column, list):
             return [restore(field, value, self.output, mode, self.decoder) for value in column]
         if self.output == "bytes":
@@ -255,34 +353,18 @@ class Reader(IndexColumns, Dataset[Any]):
 
     def _finish(self, values: tuple[Any, ...]) -> Any:
         """Make a sample of its values and apply the transforms."""
-        if self.manifest.sample_type == "dict":
+        if self.stored.manifest.sample_type == "dict":
             sample = {f.name: v for f, v in zip(self.fields, values, strict=True)}
             if self.transforms is not None:
                 return self.transforms(sample)
-            return transform_dict(sample, self.fields, self.transform, self.target_transform)
+            return _transform_dict(sample, self.fields, self.transform, self.target_transform)
         if self.transforms is not None:
             return self.transforms(*values)
-        return transform_tuple(values, self.fields, self.transform, self.target_transform)
-
-    def _shard_file(self, field: str, shard: int) -> tuple[Path, int]:
-        """Return the file that holds a field of a shard, and its size."""
-        found = self._paths.get((field, shard))
-        if found is None:
-            stored = self.manifest.shards[shard].files[self.manifest.field_files[field]]
-            found = self._paths[field, shard] = self.data_path / stored.name, stored.size
-        return found
+        return _transform_tuple(values, self.fields, self.transform, self.target_transform)
 
     def close(self) -> None:
         """Close the open files; a later read opens them again."""
-        self._files.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_index"} | {"_paths": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        paths = SplitPaths(self.dataset_path, self.split)
-        self._index = map_index(paths.index, self.manifest)
+        self.stored.close()
 
     def __repr__(self) -> str:
         lines = [
@@ -298,7 +380,62 @@ class Reader(IndexColumns, Dataset[Any]):
         return "\n".join(lines)
 
 
-def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Any:
+def _check_format(kind: type[Reader], paths: SplitPaths, manifest: Manifest) -> None:
+    """Raise `ConfigError` unless readers of this class read the format of a split."""
+    name = getattr(kind, "format_name", None)
+    if manifest.format != name:
+        module, _, reader = get_format(manifest.format).reader.partition(":")
+        raise ConfigError(
+            f"{paths.root}: split {paths.split!r} is {manifest.format}, {kind.__name__} reads {name}; "
+            f"use {reader} (from {module} import {reader}) or open_reader(path)"
+        )
+
+
+def _modes_of(manifest: Manifest, mode: str | None) -> dict[str, str | None]:
+    """Return the Pillow mode that each image field is converted to: `mode`, where it is given; ``None``: as stored."""
+    return {f.name: _mode_of(manifest, f, mode) for f in manifest.fields if f.is_image}
+
+
+def _mode_of(manifest: Manifest, field: Field, mode: str | None) -> str | None:
+    if mode is not None or field.is_fixed or field.kind == "mask":
+        return mode
+    return None if len(manifest.modes.get(field.name, {})) <= 1 else "RGB"
+
+
+def _transform_tuple(
+    values: Sequence[Any],
+    fields: Sequence[Field],
+    transform: Callable[[Any], Any] | None,
+    target_transform: Callable[[Any], Any] | None,
+) -> Any:
+    """Return the values as a tuple, the second one being the target; a single value alone."""
+    parts = list(values)
+    first = next((i for i, f in enumerate(fields) if f.is_image), 0)
+    if transform is not None:
+        parts[first] = transform(parts[first])
+    if target_transform is not None and len(parts) > 1:
+        parts[1] = target_transform(parts[1])
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def _transform_dict(
+    sample: dict[str, Any],
+    fields: Sequence[Field],
+    transform: Callable[[Any], Any] | None,
+    target_transform: Callable[[Any], Any] | None,
+) -> dict[str, Any]:
+    """Return the sample, whose target is ``label``, or else the first mask."""
+    image = next((f.name for f in fields if f.is_image), fields[0].name)
+    masks = [f.name for f in fields if f.kind == "mask"]
+    target = "label" if "label" in sample else next(iter(masks), None)
+    if transform is not None:
+        sample[image] = transform(sample[image])
+    if target_transform is not None and target is not None:
+        sample[target] = target_transform(sample[target])
+    return sample
+
+
+def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Reader:
     """Open a converted split with the reader of its format.
 
     Parameters
@@ -315,4 +452,5 @@ def open_reader(dataset_path: str | Path, *, split: str = "train", **options: An
         If the split was not published.
     """
     manifest = load_manifest(SplitPaths(Path(dataset_path).expanduser(), split))
-    return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)
+    reader: Reader = get_format(manifest.format).load_reader()(dataset_path, split=split, **options)
+    return reader

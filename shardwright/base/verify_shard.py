@@ -78,8 +78,7 @@ def _find(
         (found,) = open_files(path).places()
         return found.ranges, {f.name: found.scalars[f.name] for f in fields if f.is_scalar}
     reader = record.load_reader()
-    scalars = reader._read_scalars(path, fields) if hasattr(reader, "_read_scalars") else {}
-    return reader._locate(path, fields), scalars
+    return reader._locate(path, fields), reader._read_scalars(path, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _describe_field(reader: Any, field: Any) -> dict[str, Any]:
     if field.name in reader.manifest.modes:
         described["modes"] = reader.manifest.modes[field.name]
     if not field.is_scalar and len(reader):
-        lengths = reader._index[f"{field.name}_length"]
+        lengths = reader.stored.records[f"{field.name}_length"]
         described["value_bytes"] = {name: getattr(lengths, name)().item() for name in ("min", "mean", "max")}
     return described
 

@@ -129,9 +129,11 @@ def _root(path: str | os.PathLike[str]) -> bytes:
 def _no_images(root: bytes, classes: int, ignored: Counter[str]) -> InputError:
     where = f"any of its {classes} class folders" if classes else "it, nor class folders"
     seen = "; ".join([f"{reason}: {count}" for reason, count in sorted(ignored.items()) if count][:5])
+    data = os.path.join(root, b"data")
+    inside = f"; is {printable(data)} meant?" if os.path.isdir(data) else ""
     return InputError(
         f"{printable(root)} has no images in {where}: looked for {', '.join(IMAGE_EXTENSIONS)} "
-        f"and for files that begin like one; found {seen or 'nothing'}"
+        f"and for files that begin like one; found {seen or 'nothing'}{inside}"
     )
 
 

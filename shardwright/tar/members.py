@@ -8,7 +8,6 @@ its name, as in ImageNet's training archive.
 
 import io
 import posixpath
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,13 +22,13 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError, ShardwrightError, UnsafeDataError
 from shardwright.base.storage.names import printable
+from shardwright.base.storage.zip_members import stored_offset
 
 __all__ = ["Members", "inflated", "list_members"]
 
 _ODD = "link, device or sparse file"
 _MAX_HEADER = 2**20  # bytes of the texts of one header: long names, PAX records
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of name and extra field
 
 
 class Members:
@@ -224,17 +223,8 @@ def _list_zip(file: BinaryIO, members: Members) -> None:
                         f"{members.path}: {printable(name)} is encrypted or compressed by method "
                         f"{entry.compress_type}; make the zip with stored or deflated members"
                     )
-                offset = _data_offset(file, entry)
+                offset = stored_offset(file, entry.header_offset)
                 members.add(name, offset, entry.compress_size, entry.file_size, deflated, entry.CRC)
-
-
-def _data_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin, which only the header before them tells."""
-    file.seek(entry.header_offset)
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    if signature != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"no header at byte {entry.header_offset}")
-    return int(entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
 
 
 def _clean(name: bytes, archive: Path) -> bytes:

@@ -14,9 +14,8 @@ from torch.utils.data import Subset, default_collate
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import to_array
-from shardwright.base.reader import Reader
 from shardwright.base.values.tv import as_tv_tensors
-from shardwright.base.views import Concat, Selection, as_positions, reads_as
+from shardwright.base.views import Decoding, View, as_view
 from shardwright.training.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
 from shardwright.training.converted import ConvertedColumn
 from shardwright.training.ring import Ring
@@ -68,43 +67,36 @@ class Work(ABC):
 
 
 class ReaderWork(Work):
-    """Stored values of a reader, in whole columns.
+    """Stored values of a view, in whole columns.
 
     Parameters
     ----------
-    reader : Reader
+    view : View
+    decoding : Decoding
+        Of the view.
     transform : FusedTransform, optional
         For the first image field.
     pin : bool
-    subset : int64 array, optional
-        Positions in the reader, where only these are wanted.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        transform: FusedTransform | None,
-        pin: bool,
-        subset: NDArray[np.int64] | None,
-    ) -> None:
-        self.reader, self.subset = reader, subset
-        where = f"{reader.dataset_path} (split {reader.split!r})"
-        target = next((f for f in reader.fields if f.is_image), None) if transform else None
+    def __init__(self, view: View, decoding: Decoding, transform: FusedTransform | None, pin: bool) -> None:
+        self.view, where = view, decoding.where
+        target = next((f for f in view.fields if f.is_image), None) if transform else None
         if transform and target is None:
             raise ConfigError(f"{where} has no image for {transform!r}")
-        masks = [f.name for f in reader.fields if f.kind == "mask"]
+        masks = [f.name for f in view.fields if f.kind == "mask"]
         if transform and masks:
             raise ConfigError(
                 f"{type(transform).__name__} moves pixels of the image only, so the mask {masks[0]!r} would no longer "
                 "fit; use transforms= of the reader, or columns= without the mask"
             )
         self.columns = [
-            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform, reader.decoder)
+            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform, decoding.decoder)
             if transform and f is target
-            else _plain_column(f, where, reader, pin)
-            for f in reader.fields
+            else _plain_column(f, decoding, pin)
+            for f in view.fields
         ]
-        self._as_tv_tensors = as_tv_tensors(reader.fields) if reader.output == "tv_tensor" and not transform else None
+        self._as_tv_tensors = as_tv_tensors(view.fields) if decoding.output == "tv_tensor" and not transform else None
         if transform is None:
             self.ahead = 1  # batches of whole images are large: the fewer at a time, the more stays in the cache
         if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
@@ -122,10 +114,7 @@ class ReaderWork(Work):
             array = column.out(kept, part, tools)
             if array is not None:
                 out[column.field.name] = array
-        positions: NDArray[Any] = part.samples
-        if self.subset is not None:
-            positions = self.subset[as_positions(positions, len(self.subset), "Subset")]
-        values = self.reader.read_columns(positions, out)
+        values = self.view.read_columns(part.samples, out)
         for column, kept in zip(self.columns, store, strict=True):
             column.fill(kept, part, values[column.field.name], tools)
 
@@ -136,21 +125,21 @@ class ReaderWork(Work):
             samples = list(map(self._as_tv_tensors, zip(*values, strict=True)))
             # What is one tensor stays one: `default_collate` makes plain tensors, too.
             values = [[s[k] for s in samples] if isinstance(v, list) else v for k, v in enumerate(values)]
-        if self.reader.manifest.sample_type == "dict":
+        if self.view.sample_type == "dict":
             return {column.field.name: value for column, value in zip(self.columns, values, strict=True)}
         return values if len(values) > 1 else values[0]
 
 
-def _plain_column(field: Field, where: str, reader: Reader, pin: bool) -> Column:
+def _plain_column(field: Field, decoding: Decoding, pin: bool) -> Column:
+    where, mode = decoding.where, decoding.modes.get(field.name)
     if field.is_scalar:
         return ScalarColumn(field, where)
-    mode = reader._modes.get(field.name)
     if field.is_fixed and field.kind == "image" and mode is not None and mode != field.mode:
         return ConvertedColumn(field, where, mode, pin)
     if field.is_fixed:
         dtype = torch.from_numpy(np.empty(0, field.dtype)).dtype
         return FixedColumn(field, where, Ring(field.shape or (), dtype, pin))
-    return ListColumn(field, where, reader.output, mode, reader.decoder)
+    return ListColumn(field, where, decoding.output, mode, decoding.decoder)
 
 
 class SampleWork(Work):
@@ -219,10 +208,10 @@ class SampleWork(Work):
 
 
 def _fields(dataset: Any) -> tuple[Field, ...]:
-    """Return the fields of a reader's samples, or of a part of a reader's; () of other data sets."""
-    while isinstance(dataset, Subset):
+    """Return the fields of the samples of a view, or of a part of one; () of other data sets."""
+    while isinstance(dataset, Subset) and not isinstance(dataset, View):
         dataset = dataset.dataset
-    return tuple(dataset.fields) if isinstance(dataset, (Reader, Concat)) else ()
+    return dataset.fields if isinstance(dataset, View) else ()
 
 
 def choose_work(
@@ -232,30 +221,17 @@ def choose_work(
     pin: bool,
 ) -> Work:
     """Return the fastest way to make batches of a data set."""
-    subsets: list[Subset[Any]] = []
-    reader = dataset
-    while isinstance(reader, Subset) and (reads_as(reader, Subset) or reads_as(reader, Selection)):
-        subsets.append(reader)
-        reader = reader.dataset
+    view = as_view(dataset)
+    decoding = view.decoding if view is not None else None
     if (
-        isinstance(reader, Reader)
-        and reads_as(reader, Reader)
-        and len({f.name for f in reader.fields}) == len(reader.fields)  # columns= may name one twice
-        and not (reader.transform or reader.target_transform or reader.transforms)
+        view is not None
+        and decoding is not None
+        and len({f.name for f in view.fields}) == len(view.fields)  # columns= may name one twice
         and collate is None
         and (transform is None or isinstance(transform, FusedTransform))
     ):
-        return ReaderWork(reader, transform, pin, _positions(subsets))
+        return ReaderWork(view, decoding, transform, pin)
     return SampleWork(dataset, transform, collate, pin)
-
-
-def _positions(subsets: list[Subset[Any]]) -> NDArray[np.int64] | None:
-    """Return which samples of a data set a subset of a subset of ... it takes; the innermost one comes last."""
-    positions = None
-    for subset in reversed(subsets):
-        chosen = as_positions(subset.indices, len(subset.dataset), "Subset")
-        positions = chosen if positions is None else positions[chosen]
-    return positions
 
 
 def on_tensors(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:

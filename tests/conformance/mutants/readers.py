@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from shardwright.base import reader
+from shardwright.base.split import split
 from shardwright.base.storage.files import FileCache
 
 
@@ -16,7 +16,7 @@ class LastShardOffByOne:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._starts[-2] += 1
+        self.stored._starts[-2] += 1
 
 
 class LastSampleLost:
@@ -54,7 +54,7 @@ class OpensAtOnce:
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         for path in (self.dataset_path / "data").iterdir():
-            with self._files.open(path, path.stat().st_size):
+            with self.stored._files.open(path, path.stat().st_size):
                 pass
 
 
@@ -63,7 +63,7 @@ class HandlesUnbounded:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._files = FileCache(10_000)
+        self.stored._files = FileCache(10_000)
 
 
 class NeverChecks:
@@ -77,11 +77,11 @@ class TrustsSizes:
     """Shards are not looked at when the reader is made."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        check, reader.check_split_files = reader.check_split_files, lambda paths, manifest: None
+        check, split.check_split_files = split.check_split_files, lambda paths, manifest: None
         try:
             super().__init__(*arguments, **options)
         finally:
-            reader.check_split_files = check
+            split.check_split_files = check
 
 
 class KeepingCache(FileCache):
@@ -109,7 +109,7 @@ class HandleKeptThroughPickle:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._files = KeepingCache(options.get("max_open_files", 64))
+        self.stored._files = KeepingCache(options.get("max_open_files", 64))
 
 
 class SharedCache(FileCache):
@@ -130,7 +130,7 @@ class SharedPosition:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._files = SharedCache()
+        self.stored._files = SharedCache()
 
 
 def seek_and_read(fd: int, length: int, offset: int) -> bytes:
