@@ -15,11 +15,13 @@ from shardwright.base.source import Source
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, write_file
-from shardwright.base.values.pack import Column, infer_field, pack, with_palette
+from shardwright.base.values.columns import Batch, Column
+from shardwright.base.values.infer import infer_field, with_palette
+from shardwright.base.values.pack import pack
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
 from shardwright.base.writing.listing import has_listing, open_unless_listed, write_listing
 from shardwright.base.writing.output import check_output, make_folders, split_lock
-from shardwright.base.writing.pipeline import Batch, Failure, worker_errors
+from shardwright.base.writing.pipeline import Failure, worker_errors
 from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source
 from shardwright.base.writing.ranks import rank_and_world
 from shardwright.base.writing.replace import finish_swap

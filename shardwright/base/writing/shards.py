@@ -26,10 +26,9 @@ from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, sync_files, write_files
 from shardwright.base.storage.files import mapped
 from shardwright.base.storage.ranges import Ranges
-from shardwright.base.values.columns import check_columns
-from shardwright.base.values.pack import ByteColumn
+from shardwright.base.values.columns import Batch, ByteColumn, check_columns
 from shardwright.base.values.restore import decompress
-from shardwright.base.writing.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
+from shardwright.base.writing.pipeline import Failure, Loaded, ShardBatches, load_batches
 from shardwright.base.writing.plan import Plan
 from shardwright.base.writing.processes import Counts, in_processes, process_count
 
