@@ -253,6 +253,12 @@ def test_a_format_imports_base_and_its_own_library(name: str) -> None:
 # What the library takes from others' private parts, and why.
 FOREIGN = {
     "_fields": "the names of a named tuple, which has no other way to give them",
+    "_exit": "os: a forked process ends without running its parent's exit handlers",
+    "_C": "torch: the resize that writes channels-last at once; guarded, with a public way beside it",
+    "_nn": "torch: as _C",
+    "_upsample_bilinear2d_aa": "torch: as _C",
+    # torchvision's data sets keep the lists of their files in these, and nowhere else.
+    **dict.fromkeys("_image_files _labels _target_types _images _segs _bin_labels _samples".split(), "torchvision"),
 }
 # The hooks that a subclass overrides, and those who call them.
 HOOKS = {"_custom_collate_fn", "_init_arrays", "_write_data_to_disk", "_open_shard", "_locate", "_read_scalars",

@@ -10,15 +10,12 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from shardwright.base.errors import ConfigError
-from shardwright.base.split.manifest import load_manifest
-from shardwright.base.split.paths import SplitPaths
 
-__all__ = ["Format", "format_names", "get_format", "open_reader", "register", "technologies"]
+__all__ = ["Format", "format_names", "get_format", "register", "technologies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,23 +212,3 @@ def _load_plugins() -> None:
     for point in entry_points(group="shardwright.formats"):
         if point.name not in _FORMATS:
             register(point.load())
-
-
-def open_reader(dataset_path: str | Path, *, split: str = "train", **options: Any) -> Any:
-    """Open a converted split with the reader of its format.
-
-    Parameters
-    ----------
-    dataset_path : path
-        The converter's ``output_path``.
-    split : str
-    **options
-        Passed to the reader, for example ``output="tensor"``.
-
-    Raises
-    ------
-    IncompleteDatasetError
-        If the split was not published.
-    """
-    manifest = load_manifest(SplitPaths(Path(dataset_path).expanduser(), split))
-    return get_format(manifest.format).load_reader()(dataset_path, split=split, **options)
