@@ -18,7 +18,7 @@ FORMATS = sorted(path.name for path in PACKAGES if list(path.glob("*_converter.p
 READERS = [f"datasets.{name}.{name}_reader" for name in FORMATS]
 
 # What a format takes from another one: both are made of Arrow columns, which base must not know.
-SHARED = {"parquet": ("shardwright.pyarrow_ipc.arrow_columns", "shardwright.pyarrow_ipc.arrow_features")}
+SHARED = {"parquet": tuple(f"shardwright.pyarrow_ipc.arrow_{name}" for name in ("columns", "features", "rows"))}
 
 # The sub-modules of Hugging Face's `datasets`, which ours must not shadow.
 THEIR_NAMES = set(

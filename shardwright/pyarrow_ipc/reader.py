@@ -33,8 +33,12 @@ class IpcReader(Reader):
         with pa.memory_map(os.fsencode(path)) as file, pa.ipc.open_file(file) as reader:
             file.seek(0)
             check_inflated(path, file.read_buffer())
-            table = reader.read_all()
-            return {f.name: table.column(f.name).to_numpy().copy() for f in fields if f.is_scalar}
+            found: dict[str, list[np.ndarray]] = {f.name: [np.empty(0, f.dtype)] for f in fields if f.is_scalar}
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)  # one after the other: a compressed one takes memory
+                for name, parts in found.items():
+                    parts.append(batch.column(name).to_numpy(zero_copy_only=False))
+            return {name: np.concatenate(parts) for name, parts in found.items()}
 
     @staticmethod
     def _locate(path: Path, fields: tuple[Field, ...]) -> Mapping[str, Ranges]:
