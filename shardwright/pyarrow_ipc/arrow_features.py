@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
-from shardwright.base.file_source import value_of_stored
+from shardwright.base.file_source import value_of
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
@@ -25,9 +25,9 @@ __all__ = [
     "LeftOutError",
     "Seen",
     "columns_of",
+    "decoded_value",
     "find_columns",
     "first_of",
-    "value_of",
     "values_of",
 ]
 
@@ -314,7 +314,7 @@ def values_of(column: ArrowColumn, values: Any) -> Any:
     return values.flatten()[values.type.get_field_index("bytes")] if column.in_struct else values
 
 
-def value_of(found: Field, values: Any, row: int) -> Any:
+def decoded_value(found: Field, values: Any, row: int) -> Any:
     """Return one value of a decoded column, as sources give it.
 
     Raises
@@ -331,7 +331,7 @@ def value_of(found: Field, values: Any, row: int) -> Any:
         return EncodedImage(value.as_py()) if found.is_image else value.as_py()
     array = _array(found, value.values)
     if found.is_fixed:
-        return value_of_stored(found, array.tobytes())
+        return value_of(found, array.tobytes())
     return EncodedImage(array.tobytes()) if found.is_image else array
 
 

@@ -21,7 +21,7 @@ __all__ = ["MAX_INFLATED", "Message", "check_inflated", "messages"]
 MAX_INFLATED = 2**30  # bytes, of a batch with all dictionaries
 MOST_TIMES = 16  # all batches may become so many times as large as the file is
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
-_MAGIC, _FIRST, _NOT_COMPRESSED = b"ARROW1", 8, -1
+_MAGIC, _NOT_COMPRESSED = b"ARROW1", -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_inflated(path: Path, whole: Any) -> None:
 
 
 def messages(whole: Any) -> Iterator[Message]:
-    """Yield the messages of a stream, or of a file its schema and those that the footer names."""
+    """Yield the messages of a stream, or of a file those that its footer names."""
     if whole.slice(0, len(_MAGIC)).to_pybytes() == _MAGIC:
         yield from _messages_of_file(whole)
         return
@@ -86,14 +86,10 @@ def _messages_of_file(whole: Any) -> Iterator[Message]:
     data = memoryview(whole)
     end = len(data) - len(_MAGIC) - 4
     footer = data[end - struct.unpack_from("<i", data, end)[0] : end]
-    places: list[tuple[int, int | None]] = [(_FIRST, None)]
     for number in (2, 3):  # dictionaries, record batches
-        for offset, header, body in _vector(footer, _root(footer), number, struct.Struct("<qixxxxq")):
-            places.append((offset, offset + header + body))
-    for start, stop in places:
-        file = pa.BufferReader(whole.slice(start))
-        content = pa.ipc.read_message(file)
-        yield Message(content.type, start, stop or start + file.tell(), content)
+        for start, header, body in _vector(footer, _root(footer), number, struct.Struct("<qixxxxq")):
+            content = pa.ipc.read_message(whole.slice(start))
+            yield Message(content.type, start, start + header + body, content)
 
 
 def _inflated(header: Any, body: Any) -> int:

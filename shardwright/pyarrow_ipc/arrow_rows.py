@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource
-from shardwright.base.fork_lock import ForkLock
 from shardwright.base.source import Places
-from shardwright.pyarrow_ipc.arrow_features import value_of
+from shardwright.base.workers import ForkLock
+from shardwright.pyarrow_ipc.arrow_features import decoded_value
 
 __all__ = ["ColumnsSource", "Decoded", "Layout"]
 
@@ -127,4 +127,4 @@ class ColumnsSource(FilesSource):
     def _read(self, part: Places, field: Field, row: int) -> Any:
         path = part.files[0]
         rows, number = self._decoded.at(path, self._layouts[path], row)
-        return value_of(field, rows[field.name], number)
+        return decoded_value(field, rows[field.name], number)

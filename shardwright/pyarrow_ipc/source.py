@@ -42,7 +42,9 @@ class IpcSource(ColumnsSource):
         with pa.memory_map(os.fsencode(path)) as file:
             whole = file.read_buffer()
             file.seek(0)
-            with _opened(file) as (schema, batches):
+            is_file = file.read(6) == b"ARROW1"
+            file.seek(0)
+            with _opened(file, is_file) as (schema, batches):
                 check_inflated(path, whole)
                 columns = columns_of(schema)
                 seen = {column.number: Seen() for column in columns[0]}
@@ -63,16 +65,17 @@ class IpcSource(ColumnsSource):
 
                 found = find_columns(path, starts[-1], columns, lambda column: seen[column.number], numbers_of)
             decoded = tuple(column for column in columns[0] if column.field.name in found.elsewhere)
+            rows = np.array(starts, np.int64)
+            if is_file:
+                return found, FileLayout(path, decoded, rows)
             places = [Place(m.kind, m.start, m.stop) for m in messages(whole)] if decoded else []
-            return found, ArrowLayout(path, whole.size, decoded, np.array(starts, np.int64), places)
+            return found, StreamLayout(path, decoded, rows, places, whole.size)
 
 
 @contextmanager
-def _opened(file: Any) -> Iterator[tuple[Any, Iterator[Any]]]:
-    """Open either kind of file: its schema, and its batches as they lie in memory."""
-    magic = file.read(6)
-    file.seek(0)
-    if magic == b"ARROW1":
+def _opened(file: Any, is_file: bool) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """Open a file or stream: its schema, and its batches as they lie in memory."""
+    if is_file:
         with pa.ipc.open_file(file) as reader:
             yield reader.schema, (reader.get_batch(number) for number in range(reader.num_record_batches))
     else:
@@ -98,8 +101,23 @@ def _look_at(values: Any, column: ArrowColumn, seen: Seen, whole: Any) -> None:
         seen.ranges.append(np.stack([start + cuts[:-1], np.diff(cuts)]))
 
 
+@dataclass(frozen=True)
+class FileLayout:
+    """How the batches of a file are decoded."""
+
+    path: Path
+    columns: tuple[ArrowColumn, ...]
+    starts: NDArray[np.int64]
+
+    def decoded(self, number: int) -> Iterator[Rows]:
+        """Yield the batches from `number` on."""
+        with pa.OSFile(os.fsencode(self.path)) as file, pa.ipc.open_file(file, options=_only(self.columns)) as reader:
+            for batch in range(number, reader.num_record_batches):
+                yield _rows(self.columns, reader.get_batch(batch))
+
+
 class Place(NamedTuple):
-    """The bytes of one message in a file; `kind` as that of `Message`."""
+    """The bytes of one message in a stream; `kind` as that of `Message`."""
 
     kind: str
     start: int
@@ -107,14 +125,11 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ArrowLayout:
-    """How the batches of a file or stream are decoded: each as a stream of its own, with the dictionaries before it."""
+class StreamLayout(FileLayout):
+    """How the batches of a stream are decoded: each as a stream of its own, with what all batches need before it."""
 
-    path: Path
-    size: int
-    columns: tuple[ArrowColumn, ...]
-    starts: NDArray[np.int64]
     places: list[Place]
+    size: int
     files: FileCache = field(default_factory=FileCache)
 
     def decoded(self, number: int) -> Iterator[Rows]:
@@ -123,11 +138,17 @@ class ArrowLayout:
         for at in batches[number:]:
             before = [place for place in self.places[:at] if place.kind != "record batch"]
             stream = pa.py_buffer(b"".join(map(self._bytes, [*before, self.places[at]])))
-            options = pa.ipc.IpcReadOptions(included_fields=[c.number for c in self.columns], use_threads=False)
-            batch = pa.ipc.open_stream(stream, options=options).read_next_batch()
-            batch.validate(full=True)
-            yield {c.field.name: values_of(c, batch.column(n)) for n, c in enumerate(self.columns)}
+            yield _rows(self.columns, pa.ipc.open_stream(stream, options=_only(self.columns)).read_next_batch())
 
     def _bytes(self, place: Place) -> bytes:
         with self.files.open(self.path, self.size) as fd:
             return read_exactly(fd, place.stop - place.start, place.start, self.path)
+
+
+def _only(columns: tuple[ArrowColumn, ...]) -> Any:
+    return pa.ipc.IpcReadOptions(included_fields=[column.number for column in columns], use_threads=False)
+
+
+def _rows(columns: tuple[ArrowColumn, ...], batch: Any) -> Rows:
+    batch.validate(full=True)
+    return {column.field.name: values_of(column, batch.column(n)) for n, column in enumerate(columns)}
