@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": "check every byte of a converted dataset",
     "view": "draw some samples with their labels on one sheet (PNG)",
     "finalize": "publish a split whose shards are all written",
-    "formats": "list the formats",
+    "formats": "list the formats, and what can be done with each",
 }
 
 EPILOG = """\
