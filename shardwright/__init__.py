@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     )
     from shardwright.base.export import export
     from shardwright.base.fields import Field
+    from shardwright.base.file_source import FilesSource
     from shardwright.base.formats import Format, register
-    from shardwright.base.images import EncodedImage, ResizeAndConvert
+    from shardwright.base.images import EncodedImage, ResizeAndConvert, decode_pil
     from shardwright.base.index_files import index_files
     from shardwright.base.merge import merge
     from shardwright.base.open_source import open_source
     from shardwright.base.reader import Reader, open_reader
-    from shardwright.base.source import Source
+    from shardwright.base.source import Places, Source
+    from shardwright.base.storage.ranges import Ranges
+    from shardwright.base.values.columns import ByteColumn
     from shardwright.base.verify import verify
     from shardwright.base.views import concat
     from shardwright.folders.segmentation import ParallelFoldersSource
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchiveSource",
     "ArraySource",
+    "ByteColumn",
     "ConfigError",
     "ConverterFixedSize",
     "ConverterFlexibleSize",
@@ -66,6 +70,7 @@ __all__ = [
     "EncodedImage",
     "EvalTransform",
     "Field",
+    "FilesSource",
     "FolderSource",
     "Format",
     "GlobalSampler",
@@ -83,7 +88,9 @@ __all__ = [
     "ParallelFoldersSource",
     "ParquetConverter",
     "ParquetReader",
+    "Places",
     "PlanMismatchError",
+    "Ranges",
     "Reader",
     "ResizeAndConvert",
     "ShardwrightError",
@@ -97,6 +104,7 @@ __all__ = [
     "UnsafeDataError",
     "UnsupportedImageError",
     "concat",
+    "decode_pil",
     "distributed",
     "export",
     "index_files",
@@ -112,19 +120,23 @@ _HOMES = {
     "shardwright.arrays.source": "ArraySource",
     "shardwright.base.converter": "ConverterFixedSize ConverterFlexibleSize",
     "shardwright.base.errors": (
-        "ConfigError CorruptShardError DistributedError IncompleteDatasetError InputError "
-        "LimitError LockedError OutputExistsError PlanMismatchError "
-        "ShardwrightError StorageError UnsafeDataError UnsupportedImageError"
+        "ConfigError CorruptShardError DistributedError IncompleteDatasetError "
+        "InputError LimitError LockedError OutputExistsError "
+        "PlanMismatchError ShardwrightError StorageError UnsafeDataError "
+        "UnsupportedImageError"
     ),
     "shardwright.base.export": "export",
     "shardwright.base.fields": "Field",
+    "shardwright.base.file_source": "FilesSource",
     "shardwright.base.formats": "Format register",
-    "shardwright.base.images": "EncodedImage ResizeAndConvert",
+    "shardwright.base.images": "EncodedImage ResizeAndConvert decode_pil",
     "shardwright.base.index_files": "index_files",
     "shardwright.base.merge": "merge",
     "shardwright.base.open_source": "open_source",
     "shardwright.base.reader": "Reader open_reader",
-    "shardwright.base.source": "Source",
+    "shardwright.base.source": "Places Source",
+    "shardwright.base.storage.ranges": "Ranges",
+    "shardwright.base.values.columns": "ByteColumn",
     "shardwright.base.verify": "verify",
     "shardwright.base.views": "concat",
     "shardwright.folders.segmentation": "ParallelFoldersSource",

@@ -23,10 +23,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from train import train
 
-from shardwright.base.errors import ShardwrightError
+from shardwright import ShardwrightError, open_reader, verify
 from shardwright.base.formats import format_names, get_format
-from shardwright.base.reader import open_reader
-from shardwright.base.verify import verify
 
 
 @dataclass(frozen=True)

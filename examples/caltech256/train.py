@@ -14,8 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 
-from shardwright.base.errors import ShardwrightError
-from shardwright.base.reader import open_reader
+from shardwright import ShardwrightError, open_reader
 
 
 def small_network(num_classes: int) -> nn.Module:

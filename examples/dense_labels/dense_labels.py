@@ -10,15 +10,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from shardwright.base.errors import InputError
-from shardwright.base.fields import Field
-from shardwright.base.formats import Format, register
-from shardwright.base.images import EncodedImage, probe
+from shardwright import (
+    EncodedImage,
+    Field,
+    Format,
+    InputError,
+    IpcConverter,
+    IpcReader,
+    MemmapConverter,
+    MemmapReader,
+    register,
+)
+from shardwright.base.images import probe
 from shardwright.base.images.masks import palette_of, to_ids
-from shardwright.memmap.converter import MemmapConverter
-from shardwright.memmap.reader import MemmapReader
-from shardwright.pyarrow_ipc.converter import IpcConverter
-from shardwright.pyarrow_ipc.reader import IpcReader
 
 __all__ = ["DenseIpcConverter", "DenseIpcReader", "DenseMemmapConverter", "DenseMemmapReader"]
 

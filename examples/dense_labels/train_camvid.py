@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from shardwright.base.errors import ShardwrightError
-from shardwright.folders.segmentation import ParallelFoldersSource
+from shardwright import ParallelFoldersSource, ShardwrightError
 
 CAMVID_CLASSES = tuple(
     "sky building pole road pavement tree sign_symbol fence car pedestrian bicyclist unlabelled".split()

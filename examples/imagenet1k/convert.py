@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shardwright.base.errors import ShardwrightError
+from shardwright import ShardwrightError
 from shardwright.base.formats import format_names, get_format
 from shardwright.cli.signals import Stopped, stop_on_signals
 from shardwright.tar.imagenet import imagenet_validation

@@ -21,10 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from shardwright.base.errors import ShardwrightError
-from shardwright.base.reader import open_reader
-from shardwright.training.distributed import distributed, local_rank
-from shardwright.training.samplers import GlobalSampler
+from shardwright import GlobalSampler, ShardwrightError, distributed, open_reader
+from shardwright.training.distributed import local_rank
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -21,9 +21,14 @@ from numpy.typing import NDArray
 from single_file import SingleFile, check_memory, write_single_file
 from tqdm import tqdm
 
+from shardwright import (
+    ArraySource,
+    ConfigError,
+    CorruptShardError,
+    OutputExistsError,
+    ShardwrightError,
+)
 from shardwright.arrays.files import open_rows
-from shardwright.arrays.source import ArraySource
-from shardwright.base.errors import ConfigError, CorruptShardError, OutputExistsError, ShardwrightError
 from shardwright.base.storage.atomic import write_bytes
 from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.values.infer import find_layout

@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from shardwright.base.errors import ConfigError, OutputExistsError, PlanMismatchError, StorageError
+from shardwright import ConfigError, OutputExistsError, PlanMismatchError, StorageError
 from shardwright.base.storage.atomic import StoredFile, storage_errors, sync_file, sync_folder, write_bytes
 from shardwright.base.storage.lock import held_lock
 from shardwright.base.storage.npy import npy_header

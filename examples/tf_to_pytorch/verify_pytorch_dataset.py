@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from shardwright import ShardwrightError
 from shardwright.arrays.files import open_rows
-from shardwright.base.errors import ShardwrightError
 from shardwright.base.storage.strict_json import parse_json
 
 READ_BATCHES = 50  # how many random batches are read while memory is measured

@@ -247,10 +247,22 @@ _TABLE = (
     ),
 )
 _FORMATS = {record.name: record for record in _TABLE}
+_OWN = frozenset(_FORMATS)
 
 
 def register(record: Format) -> None:
-    """Add a format to the table, or replace the one of the same name."""
+    """Add a format to the table, or replace one that was added under this name.
+
+    Raises
+    ------
+    ConfigError
+        If the name is one of the library's own.
+    """
+    if record.name in _OWN:
+        raise ConfigError(
+            f"{record.name!r} is a format of this library, which is not replaced: give yours another name, and choose "
+            "it with that"
+        )
     _FORMATS[record.name] = record
 
 
