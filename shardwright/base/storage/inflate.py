@@ -24,7 +24,8 @@ __all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes", "hea
 ReadInto = Callable[[memoryview, int], int]
 _INPUT_STEP = 2**18  # compressed bytes read at a time
 _OUTPUT_STEP = 2**20  # bytes inflated at a time, at most
-_MARKS = 128  # places at which the state of the decompressor is kept; about 40 kB each
+# Places where the decompressor's state is kept, about 40 kB each; without any, a jump in MNIST takes 155 ms, not 11.
+_MARKS = 128
 GZIP, RAW = 31, -15  # zlib's names for the two kinds of stream
 
 

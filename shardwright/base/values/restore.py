@@ -14,7 +14,7 @@ from shardwright.base import images
 from shardwright.base.errors import CorruptShardError, InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
-from shardwright.base.images.decode import channels_last
+from shardwright.base.images.decode import channels_first, channels_last
 
 __all__ = ["decompress", "restore", "restore_array"]
 
@@ -82,8 +82,7 @@ def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | No
 def _pixels_as(array: NDArray[Any], output: str) -> Any:
     if output == "numpy":
         return array
-    tensor = torch.from_numpy(array)
-    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None]
+    return channels_first(torch.from_numpy(array))
 
 
 def _ids_as(field: Field, ids: NDArray[Any], output: str) -> Any:
