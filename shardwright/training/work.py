@@ -45,18 +45,10 @@ def thread_tools() -> Tools:
 
 
 class Work(ABC):
-    """Makes batches, part by part.
+    """Makes batches, part by part."""
 
-    Attributes
-    ----------
-    part_size : int
-        Samples that one thread takes at a time.
-    ahead : int
-        Batches that are well made ahead of the one in use.
-    """
-
-    part_size: int = 16
-    ahead: int = 2
+    part_size: int = 16  # samples that one thread takes at a time
+    ahead: int = 2  # batches that are well made ahead of the one in use
 
     def numbers(self, indices: Sequence[Any]) -> NDArray[Any]:
         """Return the indices of a batch as one array."""
@@ -76,17 +68,7 @@ class Work(ABC):
 
 
 class ReaderWork(Work):
-    """Stored values of a view, in whole columns.
-
-    Parameters
-    ----------
-    view : View
-    decoding : Decoding
-        Of the view.
-    transform : FusedTransform, optional
-        For the first image field.
-    pin : bool
-    """
+    """Stored values of a view, in whole columns."""
 
     def __init__(self, view: View, decoding: Decoding, transform: FusedTransform | None, pin: bool) -> None:
         self.view, where = view, decoding.where
@@ -152,18 +134,7 @@ def _plain_column(field: Field, decoding: Decoding, pin: bool) -> Batcher:
 
 
 class SampleWork(Work):
-    """Samples of any map-style data set, one at a time.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    transform : callable, optional
-        Of the first image of a sample, where the data set says which one that is; else of its
-        ``image``, or of its first value.
-    collate : callable
-        Makes a batch of a list of samples.
-    pin : bool
-    """
+    """Samples of any map-style data set, one at a time."""
 
     def __init__(
         self,

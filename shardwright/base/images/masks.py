@@ -25,23 +25,7 @@ _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 
 
 def to_ids(mask: ImageLike) -> NDArray[Any]:
-    """Return the pixel values of a mask as they are.
-
-    Parameters
-    ----------
-    mask : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
-        Arrays are (H, W[, C]) and tensors ([C, ]H, W), of any number type.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W), or (H, W, C) for more channels than one.
-
-    Raises
-    ------
-    InputError
-        If it is no image, or has values that no mask holds.
-    """
+    """Return the pixel values of a mask as they are, or raise `InputError`."""
     if isinstance(mask, (EncodedImage, bytes)):
         mask = to_pil(mask)
     if isinstance(mask, Image.Image):
@@ -77,13 +61,7 @@ def palette_of(mask: Any) -> tuple[int, ...] | None:
 
 
 def ids_to_pil(ids: NDArray[Any], palette: tuple[int, ...] | None = None) -> Image.Image:
-    """Return ids as a PIL image, in the palette's colours if there is one.
-
-    Raises
-    ------
-    ConfigError
-        If no mode holds them.
-    """
+    """Return ids as a PIL image, in the palette's colours if there is one, or raise `ConfigError`."""
     try:
         image = Image.fromarray(np.ascontiguousarray(ids))
     except TypeError:
@@ -108,20 +86,7 @@ def ids_as_tensor(ids: torch.Tensor, batch: bool = False) -> torch.Tensor:
 
 
 def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes:
-    """Encode a mask without loss.
-
-    Parameters
-    ----------
-    mask : PIL.Image.Image, numpy.ndarray or torch.Tensor
-        As for `to_ids`.
-    palette : tuple of int, optional
-        Colours for an array of ids; a PIL image has its own.
-
-    Raises
-    ------
-    InputError, ConfigError
-        If no image file holds its values.
-    """
+    """Encode a mask without loss, or raise `InputError` or `ConfigError`."""
     if not isinstance(mask, Image.Image) or mask.mode == "I":
         mask = ids_to_pil(to_ids(mask), palette)
     return encode(_with_all_colours(mask))
