@@ -62,18 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of the process.
-
-    Returns
-    -------
-    int
-        The exit code; ``--help`` and wrong arguments raise `SystemExit` with it instead.
-    """
+    """Run one command."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = argparse.Namespace()
     try:
