@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import shardwright
+
 ROOT = Path(__file__).resolve().parents[1]
 LINES = (ROOT / "README.md").read_text().splitlines()
 
@@ -121,4 +123,8 @@ def test_the_table_of_formats_names_all_of_them() -> None:
     assert len(rows) == 5
     for name, converter, reader in rows:
         record = get_format(name)
-        assert (record.converter.replace(":", "."), record.reader.replace(":", ".")) == (converter, reader)
+        assert (record.converter.partition(":")[2], record.reader.partition(":")[2]) == (converter, reader)
+        assert (record.load_converter(), record.load_reader()) == (
+            getattr(shardwright, converter),
+            getattr(shardwright, reader),
+        )
