@@ -201,7 +201,7 @@ class HDF5Rows(Rows):
     def __init__(self, file: FileBytes, member: str, name: str, dataset: Any) -> None:
         super().__init__(name, dataset.shape, dataset.dtype)
         self._file, self._member = file, member
-        self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece of its own"
+        self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece, or after a user block"
         per_chunk = dataset.chunks[0] if dataset.chunks else 1
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
@@ -256,7 +256,9 @@ def _string_rows(dataset: Any, name: str) -> MemoryRows:
         total, longest = total + sum(map(len, block)), max(longest, *map(len, block))
         if max(total, longest * len(dataset)) > _MAX_TEXT:
             raise LimitError(f"{name} holds strings of more than {_MAX_TEXT} bytes: write them shorter")
-    return MemoryRows(np.array(values, f"S{max(1, longest)}"), name)
+    rows = MemoryRows(np.array(values, f"S{max(1, longest)}"), name)
+    rows.elsewhere = "strings of any length"
+    return rows
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
