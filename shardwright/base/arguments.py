@@ -10,6 +10,7 @@ __all__ = [
     "SPLIT_NAME",
     "check_callable",
     "check_choice",
+    "check_height_width",
     "check_quality",
     "check_seconds",
     "check_shape",
@@ -59,13 +60,21 @@ def check_quality(quality: Any, encoding: str) -> int | None:
     return int(quality)
 
 
+def check_height_width(name: str, value: Any, instead: str = "") -> tuple[int, int]:
+    """Return (height, width), or raise `ConfigError`; `instead` says what else may be given."""
+    try:
+        height, width = (check_whole(name, n, 1) for n in value)
+    except (ConfigError, TypeError, ValueError):
+        mend = f"{name}={value!r} must be (height, width), two positive whole numbers{instead and ', or '}{instead}"
+        raise ConfigError(mend) from None
+    return height, width
+
+
 def check_shape(value: Any) -> tuple[int, int] | None:
     """Return (height, width), or ``None``, or raise `ConfigError`."""
     if value is None:
         return None
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ConfigError(f"shape={value!r} must be (height, width), or None for images of one size")
-    return check_whole("shape[0]", value[0], 1), check_whole("shape[1]", value[1], 1)
+    return check_height_width("shape", value, "None for images of one size")
 
 
 def check_split(value: Any) -> str:

@@ -41,8 +41,8 @@ from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
 from shardwright.base.images.resize import Shrink
+from shardwright.base.values.columns import Batch
 from shardwright.base.writing.conversion import Converter
-from shardwright.base.writing.pipeline import Batch
 
 __all__ = ["Converter", "ConverterFixedSize", "ConverterFlexibleSize"]
 

@@ -13,7 +13,7 @@ from shardwright.base.open_source import open_source
 from shardwright.base.progress import Progress
 from shardwright.base.source import Source
 from shardwright.base.split.paths import split_names
-from shardwright.base.values.pack import infer_field
+from shardwright.base.values.infer import infer_field
 from shardwright.base.view_source import SplitSource
 
 __all__ = ["Samples", "image_file", "refuse_twice"]

@@ -22,7 +22,7 @@ from shardwright.base.fields import Field, check_fields, sample_type_of
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.base.storage.files import FileCache, read_exactly
-from shardwright.base.values.found import kind_of_values
+from shardwright.base.values.infer import kind_of_values
 from shardwright.base.values.restore import restore
 
 __all__ = ["FilesSource", "array_of", "value_of"]

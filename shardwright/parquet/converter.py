@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from shardwright.base.converter import ConverterFlexibleSize
 from shardwright.base.fields import Field
-from shardwright.base.writing.pipeline import Batch
+from shardwright.base.values.columns import Batch
 from shardwright.pyarrow_ipc.arrow_columns import ArrowShard, open_shard
 
 __all__ = ["ParquetConverter"]

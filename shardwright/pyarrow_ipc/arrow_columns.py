@@ -18,8 +18,8 @@ import pyarrow as pa
 from shardwright.base.errors import LimitError
 from shardwright.base.fields import Field
 from shardwright.base.storage.atomic import WriteFile
-from shardwright.base.values.pack import ByteColumn, Column, as_npy
-from shardwright.base.writing.pipeline import Batch
+from shardwright.base.values.columns import Batch, ByteColumn, Column
+from shardwright.base.values.pack import as_npy
 from shardwright.pyarrow_ipc.groups import Groups
 
 __all__ = ["ArrowShard", "byte_values", "open_shard", "schema_of"]

@@ -14,7 +14,7 @@ from shardwright.base.fields import Field
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.storage.strict_json import parse_json
-from shardwright.base.values.found import field_name, image_kind, is_image
+from shardwright.base.values.infer import field_name, image_kind, is_image
 
 __all__ = ["NOT_ALL", "ArrowColumn", "ElsewhereError", "columns_of", "find_columns"]
 

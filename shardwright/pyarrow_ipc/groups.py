@@ -5,8 +5,7 @@ from itertools import chain
 
 import numpy as np
 
-from shardwright.base.values.pack import ByteColumn, Column
-from shardwright.base.writing.pipeline import Batch
+from shardwright.base.values.columns import Batch, ByteColumn, Column
 
 __all__ = ["Groups", "join"]
 

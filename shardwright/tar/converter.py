@@ -12,8 +12,8 @@ from shardwright.base.errors import LimitError
 from shardwright.base.fields import Field
 from shardwright.base.split.manifest import Shard
 from shardwright.base.storage.atomic import WriteFile
+from shardwright.base.values.columns import Batch
 from shardwright.base.values.pack import as_npy
-from shardwright.base.writing.pipeline import Batch
 from shardwright.tar.reader import BLOCK, members
 
 __all__ = ["TarConverter"]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shardwright.base.arguments import check_height_width, check_whole
 from shardwright.base.errors import ConfigError
 from shardwright.base.images import ImageLike, to_array
 from shardwright.base.images.resize import as_batch, resize_into
@@ -252,7 +253,6 @@ class EvalTransform(FusedTransform):
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     """Return (height, width) from one number or two."""
-    sizes = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sizes) != 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        raise ConfigError(f"size={size!r}: give one positive whole number, or (height, width)")
-    return sizes[0], sizes[1]
+    if isinstance(size, int):
+        size = [check_whole("size", size, 1)] * 2
+    return check_height_width("size", size, "one number for both")

@@ -20,7 +20,7 @@ from shardwright.base.formats import format_names, get_format
 from shardwright.base.images import EncodedImage
 from shardwright.base.images.masks import encode_ids, ids_to_pil, to_ids
 from shardwright.base.reader import open_reader
-from shardwright.base.values.pack import infer_field
+from shardwright.base.values.infer import infer_field
 from tests.conformance.tools import encoded, picture
 
 OUTPUTS = ("pil", "numpy", "tensor", "tv_tensor")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from shardwright.base.errors import CorruptShardError, IncompleteDatasetError, LimitError, StorageError
 from shardwright.base.fields import Field
-from shardwright.base.values.pack import ByteColumn
+from shardwright.base.values.columns import ByteColumn
 from shardwright.base.values.restore import decompress
 from shardwright.pyarrow_ipc import arrow_columns
 from shardwright.tar import converter as tar_converter

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from shardwright.base.arguments import check_choice, check_height_width
 from shardwright.base.images.decode import Array, EncodedImage, ImageLike, decode, decode_pil, to_array, to_pil
 from shardwright.base.images.encode import encode
 from shardwright.base.images.jpeg import DECODERS, Decoder
-from shardwright.base.images.modes import MODES, check_mode, to_mode
+from shardwright.base.images.modes import MODES, to_mode
 from shardwright.base.images.pillow import MAX_PIXELS
 from shardwright.base.images.probe import ImageInfo, probe
-from shardwright.base.images.resize import check_size, resize
+from shardwright.base.images.resize import resize
 
 __all__ = [
     "DECODERS",
@@ -71,8 +72,8 @@ class ResizeAndConvert:
     mode: str = "RGB"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", check_size(self.size))
-        check_mode(self.mode)
+        object.__setattr__(self, "size", check_height_width("size", self.size))
+        check_choice("mode", self.mode, MODES)
 
     @overload
     def __call__(self, image: Image.Image | EncodedImage | bytes) -> Image.Image: ...

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from shardwright.base.arguments import check_choice
+from shardwright.base.arguments import check_choice, check_quality
 from shardwright.base.errors import ConfigError, UnsupportedImageError
 from shardwright.base.images.decode import Array, to_pil
 from shardwright.base.images.modes import to_mode
@@ -41,6 +41,7 @@ def encode(image: Image.Image | Array | torch.Tensor, encoding: str = "png", qua
         If the image has a mode that is not read back.
     """
     check_choice("encoding", encoding, ("jpeg", "png", "webp"))
+    quality = check_quality(quality, encoding)
     image = to_pil(image)
     if image.mode.startswith("I;16"):
         image = to_mode(image, "I;16")
@@ -64,10 +65,6 @@ def _cannot_hold(mode: str, encoding: str) -> ConfigError | UnsupportedImageErro
 
 
 def _save_options(kind: str, quality: int | None) -> dict[str, Any]:
-    if quality is not None and kind not in ("jpeg", "webp"):
-        raise ConfigError(f"quality={quality!r} has no meaning for a lossless encoding")
-    if quality is not None and not (type(quality) is int and 1 <= quality <= 100):
-        raise ConfigError(f"quality={quality!r}: give a whole number from 1 to 100")
     if kind == "jpeg":
         return {"quality": quality or 95}
     if kind == "webp":

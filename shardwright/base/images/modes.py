@@ -3,9 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from shardwright.base.errors import ConfigError, UnsupportedImageError
+from shardwright.base.arguments import check_choice
+from shardwright.base.errors import UnsupportedImageError
 
-__all__ = ["MODES", "check_mode", "to_mode"]
+__all__ = ["MODES", "to_mode"]
 
 MODES = ("L", "RGB", "RGBA", "I;16")
 """The modes that a user may ask for."""
@@ -13,19 +14,6 @@ MODES = ("L", "RGB", "RGBA", "I;16")
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 _NO_RULE = ("F", "I", "LAB", "La")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
-
-
-def check_mode(mode: str) -> str:
-    """Return `mode` if a user may ask for it.
-
-    Raises
-    ------
-    ConfigError
-        If it is not one of `MODES`.
-    """
-    if mode not in MODES:
-        raise ConfigError(f"mode={mode!r} is unknown: choose one of {', '.join(MODES)}")
-    return mode
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -63,7 +51,7 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     """
     if image.mode == mode:
         return image
-    check_mode(mode)
+    check_choice("mode", mode, MODES)
     if image.mode in _NO_RULE:
         raise UnsupportedImageError(
             f"an image of mode {image.mode!r} has no rule for mode {mode!r}: convert it before, or store it as an array"

@@ -1,6 +1,5 @@
 """The size of images: the one way in which the library changes it, and `Shrink`, which makes large ones smaller."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from shardwright.base.arguments import check_height_width
 from shardwright.base.errors import ConfigError, UnsupportedImageError
 from shardwright.base.images.decode import EncodedImage, ImageLike, to_array, to_pil
 from shardwright.base.images.masks import to_ids
 from shardwright.base.images.probe import probe
 
-__all__ = ["Shrink", "as_batch", "check_size", "resize", "resize_into"]
+__all__ = ["Shrink", "as_batch", "resize", "resize_into"]
 
 Array: TypeAlias = npt.NDArray[Any]
+_KERNEL = getattr(torch._C._nn, "_upsample_bilinear2d_aa", None)
 
 
 def resize(array: Array, size: Sequence[int], nearest: bool = False) -> Array:
@@ -45,7 +46,7 @@ def resize(array: Array, size: Sequence[int], nearest: bool = False) -> Array:
     UnsupportedImageError
         If a bilinear resize of another type is asked for.
     """
-    height, width = check_size(size)
+    height, width = check_height_width("size", size)
     if array.shape[:2] == (height, width):
         return np.ascontiguousarray(array)
     if nearest:
@@ -53,23 +54,6 @@ def resize(array: Array, size: Sequence[int], nearest: bool = False) -> Array:
         columns = _nearest(array.shape[1], width)
         return np.ascontiguousarray(array[rows[:, None], columns])
     return _bilinear(array, (height, width))
-
-
-def check_size(size: Sequence[int]) -> tuple[int, int]:
-    """Return (height, width) as a tuple of plain integers.
-
-    Raises
-    ------
-    ConfigError
-        If `size` is not two positive whole numbers.
-    """
-    try:
-        height, width = (operator.index(n) for n in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1:
-        raise ConfigError(f"size={size!r}: give (height, width), two positive whole numbers")
-    return height, width
 
 
 def _nearest(old: int, new: int) -> npt.NDArray[np.intp]:
@@ -105,9 +89,14 @@ def resize_into(batch: torch.Tensor, out: torch.Tensor) -> None:
     """Resize a channels-last batch of one, bilinearly with antialias, into `out`.
 
     It is what ``torch.nn.functional.interpolate`` calls, without its checks and its fresh memory,
-    whose planar order would cost as much again as the resizing.
+    whose planar order would cost as much again as the resizing. A torch that has it no more is
+    asked for the same by its public name.
     """
-    torch._C._nn._upsample_bilinear2d_aa(batch, out.shape[-2:], False, out=out)  # type: ignore[call-arg]
+    if _KERNEL is None:
+        size = out.shape[-2:]
+        out.copy_(torch.nn.functional.interpolate(batch, size, mode="bilinear", align_corners=False, antialias=True))
+    else:
+        _KERNEL(batch, out.shape[-2:], False, out=out)
 
 
 @dataclass(frozen=True, slots=True)

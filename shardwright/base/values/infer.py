@@ -1,20 +1,54 @@
-"""What fields arrays are that hold one value per sample: pixels, masks, other values, or one number each."""
+"""Which field stores what is found: values of a user's data set, and arrays that were there before.
 
+The rules stand here once: what arrays of many samples are (`find_layout`, `pixel_field`), what one
+value is (`infer_field`), and which names are those of masks (`image_kind`).
+"""
+
+import re
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from shardwright.base.arguments import check_choice
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
-from shardwright.base.values.found import image_kind
+from shardwright.base.images import EncodedImage, masks
+from shardwright.base.images.probe import probe
+from shardwright.base.storage.files import mapped
+from shardwright.base.storage.ranges import Ranges
+from shardwright.base.values.pack import ndarray_of
+from shardwright.base.values.restore import restore
+from shardwright.base.values.tv import field_of_tv_tensor
 
-__all__ = ["LAYOUTS", "field_of_array", "find_layout", "number_field", "pixel_field"]
+__all__ = [
+    "LAYOUTS",
+    "each_value",
+    "field_name",
+    "field_of_array",
+    "find_layout",
+    "image_kind",
+    "infer_field",
+    "is_image",
+    "kind_of_values",
+    "number_field",
+    "pixel_field",
+    "with_palette",
+]
 
 LAYOUTS = {"NHW": 3, "NHWC": 4, "NCHW": 4}  # layout: number of axes
+_CHECKED = ("array", "json", "text")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MASKS = ("|b1", "|u1", "<u2")  # ids that an image file holds
+
+
+def image_kind(name: str) -> str:
+    """Return whether an image called `name` is a "mask" or an "image"."""
+    return "mask" if name in ("mask", "seg", "segmentation") or name.endswith("_mask") else "image"
 
 
 def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "the array") -> str:
@@ -118,3 +152,98 @@ def number_field(
     if names is None or low < -1 or high >= len(names):
         return Field(name, "int"), numbers
     return Field(name, "class_label", names=names), numbers
+
+
+def infer_field(name: str, value: Any) -> Field:
+    """Return the field that stores values like this one, or raise `InputError`."""
+    found = field_of_tv_tensor(name, value)
+    if found is not None:
+        return found
+    _refuse_file_name(name, value)
+    if isinstance(value, (EncodedImage, Image.Image)):
+        return Field(name, image_kind(name))
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
+        dtype = ndarray_of(value[:0]).dtype
+        named = name == "image" or image_kind(name) == "mask"
+        if named and _can_be_image(value.shape, dtype, 0 if isinstance(value, torch.Tensor) else -1):
+            return Field(name, image_kind(name))
+        if dtype.hasobject or dtype.kind in "VSUMm":
+            raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
+        if name == "boxes" and value.ndim == 2 and value.shape[1] == 4:
+            return Field(name, "array", box_format="XYXY")  # any number of them, as torchvision's models take them
+        return Field(name, "array", dtype.str, tuple(value.shape))
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        value = value.item()
+    kinds = ((int, "int"), (float, "float"), (str, "text"), ((bytes, bytearray), "bytes"), ((dict, list), "json"))
+    for types, kind in kinds:
+        if isinstance(value, types):
+            return Field(name, kind)
+    raise InputError(
+        f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
+        "tensor, int, float, str, bytes, dict or list"
+    )
+
+
+def _refuse_file_name(name: str, value: Any) -> None:
+    if name == "image" and isinstance(value, str):
+        raise InputError(
+            f"field 'image': the text {value!r:.80} is no image; if it names a file, open it: Image.open(path). "
+            "To store text, call it something else in a dict"
+        )
+
+
+def _can_be_image(shape: Sequence[int], dtype: np.dtype[Any], axis: int) -> bool:
+    """Whether one value can be an image whose channels, if it has some, are that axis."""
+    return dtype in (np.uint8, np.uint16, np.bool_) and (len(shape) == 2 or (len(shape) == 3 and shape[axis] in _MODES))
+
+
+def with_palette(field: Field, value: Any) -> Field:
+    """Return a mask's field with the colours of its first value, unless it has some or there are none."""
+    if field.kind != "mask" or field.palette is not None:
+        return field
+    return replace(field, palette=masks.palette_of(value))
+
+
+def field_name(text: str, taken: Container[str]) -> str:
+    """Return a name for a field, made of any text, that is not taken yet."""
+    base = re.sub(r"[^A-Za-z0-9_]", "_", text)[:50]
+    base = base if base[:1].isalpha() else f"field_{base}"
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name
+
+
+def is_image(data: Any) -> bool:
+    """Whether bytes are an image file that this library reads."""
+    try:
+        probe(bytes(data))
+    except InputError:
+        return False
+    return True
+
+
+def each_value(ranges: Ranges) -> Iterator[bytes]:
+    """Yield the bytes of one value after the other."""
+    with mapped(ranges.path) as data:
+        for offset, length in zip(ranges.offsets.tolist(), ranges.lengths.tolist(), strict=True):
+            yield bytes(data[offset : offset + length])
+
+
+def kind_of_values(field: Field, ranges: Ranges) -> Field:
+    """Return the field, as plain bytes if its values are not what its kind promises.
+
+    So reading never meets text that is no UTF-8, or an array of Python objects.
+    """
+    unchecked = field.is_fixed or field.kind not in _CHECKED
+    if unchecked or all(_is_readable(field, data) for data in each_value(ranges)):
+        return field
+    return Field(field.name, "bytes")
+
+
+def _is_readable(field: Field, data: bytes) -> bool:
+    try:
+        restore(field, data, "numpy")
+    except Exception:  # noqa: BLE001 - json and numpy raise many things about bytes from anywhere
+        return False
+    return True

@@ -1,75 +1,23 @@
-"""Values to stored bytes, and which field stores a value: pure functions. `restore` is the way back."""
+"""Values to stored bytes: pure functions. `restore` is the way back."""
 
 import json
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from shardwright.base import images
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage, masks
 from shardwright.base.storage.npy import npy_header
-from shardwright.base.values.tv import field_of_tv_tensor
+from shardwright.base.values.columns import ByteColumn, Column
 
-__all__ = ["MASK_NAMES", "ByteColumn", "Column", "as_npy", "infer_field", "pack", "with_palette"]
-
-MASK_NAMES = ("mask", "seg", "segmentation")
-
-
-@dataclass(frozen=True, slots=True)
-class ByteColumn:
-    """Values of different sizes, one buffer each.
-
-    Parameters
-    ----------
-    values : sequence of bytes or memoryview
-    tags : sequence of (extension, mode), optional
-        Of images: file extension and Pillow mode.
-    warnings : sequence of str, optional
-        Of images: `ImageInfo.warning` of each. They are counted where a column is made and stay
-        behind when it is sent to another process.
-    """
-
-    values: Sequence[Any]
-    tags: Sequence[tuple[str, str]] = ()
-    warnings: Sequence[str] = ()
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> "ByteColumn":
-        return ByteColumn(self.values[rows], self.tags[rows], self.warnings[rows])
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Bytes of each value, shape (N,)."""
-        return np.fromiter(map(len, self.values), np.int64, len(self.values))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all values."""
-        return sum(map(len, self.values))
-
-    def joined(self, space: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return all values end to end, in `space` if it is large enough, and their N + 1 offsets in that."""
-        offsets = np.zeros(len(self.values) + 1, dtype=np.int64)
-        np.cumsum(self.lengths, out=offsets[1:])
-        ends = offsets.tolist()
-        data = np.empty(ends[-1], np.uint8) if space is None or len(space) < ends[-1] else space[: ends[-1]]
-        for value, start, stop in zip(self.values, ends, ends[1:], strict=False):
-            data[start:stop] = np.frombuffer(value, np.uint8)
-        return data, offsets
-
-
-Column = NDArray[Any] | ByteColumn
+__all__ = ["as_npy", "ndarray_of", "pack"]
 
 
 def pack(
@@ -136,7 +84,7 @@ def _scalar(field: Field, value: Any) -> int | float:
 
 @contextmanager
 def _naming(field: Field) -> Iterator[None]:
-    """Name the field in errors about a value, each of its own class if that is one of input."""
+    """Name the field in errors about a value; keep the class of an `InputError`."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -171,12 +119,13 @@ def _by(size: Sequence[int]) -> str:
     return "x".join(map(str, size))
 
 
-def _ndarray(value: Any) -> NDArray[Any]:
+def ndarray_of(value: Any) -> NDArray[Any]:
+    """Return an array or a tensor, wherever it lies, as an array."""
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
 def _array(field: Field, value: Any) -> NDArray[Any]:
-    array = _ndarray(value)
+    array = ndarray_of(value)
     if array.shape != field.shape:
         raise InputError(
             f"field {field.name!r} takes arrays of shape {field.shape}, not {array.shape}; values of "
@@ -210,7 +159,7 @@ def _plain_bytes(field: Field, value: Any) -> bytes:
         except (TypeError, ValueError) as error:
             raise InputError(f"field {field.name!r}: not JSON: {error}") from error
     if field.kind == "array":
-        array = _ndarray(value)
+        array = ndarray_of(value)
         if not array.dtype.hasobject:
             array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
             return npy_header(array.dtype.str, array.shape) + array.tobytes()
@@ -230,61 +179,3 @@ def as_npy(field: Field, column: Column) -> ByteColumn:
         return column
     header = npy_header(str(field.dtype), field.shape or ())
     return ByteColumn([header + row.tobytes() for row in column])
-
-
-def infer_field(name: str, value: Any) -> Field:
-    """Return the field that stores values like this one.
-
-    Raises
-    ------
-    InputError
-        If no kind fits.
-    """
-    found = field_of_tv_tensor(name, value)
-    if found is not None:
-        return found
-    _refuse_file_name(name, value)
-    image_kind = "mask" if name in MASK_NAMES or name.endswith("_mask") else "image"
-    if isinstance(value, (EncodedImage, Image.Image)):
-        return Field(name, image_kind)
-    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
-        if (name == "image" or image_kind == "mask") and _is_image_array(value):
-            return Field(name, image_kind)
-        dtype = _ndarray(value[:0]).dtype
-        if dtype.hasobject or dtype.kind in "VSUMm":
-            raise InputError(f"field {name!r}: arrays of dtype {dtype} cannot be stored; give numbers")
-        if name == "boxes" and value.ndim == 2 and value.shape[1] == 4:
-            return Field(name, "array", box_format="XYXY")  # any number of them, as torchvision's models take them
-        return Field(name, "array", dtype.str, tuple(value.shape))
-    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
-        value = value.item()
-    kinds = ((int, "int"), (float, "float"), (str, "text"), ((bytes, bytearray), "bytes"), ((dict, list), "json"))
-    for types, kind in kinds:
-        if isinstance(value, types):
-            return Field(name, kind)
-    raise InputError(
-        f"field {name!r}: a value of type {type(value).__name__} cannot be stored; give an image, array, "
-        "tensor, int, float, str, bytes, dict or list"
-    )
-
-
-def _refuse_file_name(name: str, value: Any) -> None:
-    if name == "image" and isinstance(value, str):
-        raise InputError(
-            f"field 'image': the text {value!r:.80} is no image; if it names a file, open it: Image.open(path). "
-            "To store text, call it something else in a dict"
-        )
-
-
-def with_palette(field: Field, value: Any) -> Field:
-    """Return a mask's field with the colours of its first value, unless it has some or there are none."""
-    if field.kind != "mask" or field.palette is not None:
-        return field
-    return replace(field, palette=masks.palette_of(value))
-
-
-def _is_image_array(value: Any) -> bool:
-    """Whether an array (H, W[, C]) or a tensor ([C, ]H, W) can be an image."""
-    channels = value.shape[0 if isinstance(value, torch.Tensor) else -1]
-    kinds = (torch.uint8, torch.uint16, torch.bool) if isinstance(value, torch.Tensor) else ("uint8", "uint16", "bool")
-    return value.dtype in kinds and (value.ndim == 2 or (value.ndim == 3 and channels in (1, 3, 4)))

@@ -7,7 +7,7 @@ arrays in a file: ``x_train`` goes with ``y_train``, ``images-00000`` with ``lab
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from shardwright.base.values.found import field_name
+from shardwright.base.values.infer import field_name
 
 __all__ = ["array_fields", "partners"]
 

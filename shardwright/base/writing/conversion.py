@@ -3,6 +3,7 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,11 +16,13 @@ from shardwright.base.source import Source
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, write_file
-from shardwright.base.values.pack import Column, infer_field, pack, with_palette
+from shardwright.base.values.columns import Batch, Column
+from shardwright.base.values.infer import infer_field, with_palette
+from shardwright.base.values.pack import pack
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
 from shardwright.base.writing.listing import has_listing, open_unless_listed, write_listing
 from shardwright.base.writing.output import check_output, make_folders, split_lock
-from shardwright.base.writing.pipeline import Batch, Failure, worker_errors
+from shardwright.base.writing.pipeline import Failure, worker_errors
 from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source
 from shardwright.base.writing.ranks import rank_and_world
 from shardwright.base.writing.replace import finish_swap
@@ -216,12 +219,18 @@ class Converter(ABC):
 
     def _custom_collate_fn_with(self, fields: tuple[Field, ...]) -> Any:
         """Return the hook, bound to a converter that knows the fields and carries no input."""
-        bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__, _source=None, _input=None, fields=fields)
+        bound = copy(self)
+        bound.fields, bound._source, bound._input = fields, None, None
         return bound._custom_collate_fn
 
     def _options(self) -> dict[str, Any]:
-        """Return what decides about the bytes on disk, as JSON values."""
+        """Return what decides about the bytes on disk; a subclass adds its own with ``super()._options() | {...}``.
+
+        Returns
+        -------
+        dict of str to JSON value
+            Part of the plan: a conversion goes on only with the same ones.
+        """
         return {
             "images_per_file": self.images_per_file,
             "encoding": self.encoding,
@@ -280,7 +289,20 @@ class Converter(ABC):
 
     @abstractmethod
     def _stored_field(self, field: Field, value: Any) -> Field:
-        """Return the field as this kind of format stores it, given its first value."""
+        """Return the field as this kind of format stores it, before anything is written.
+
+        Parameters
+        ----------
+        field : Field
+            As it was given, as the source knows it, or as its first value shows.
+        value
+            That value, raw.
+
+        Raises
+        ------
+        ConfigError
+            If the format cannot store such a field.
+        """
 
     @abstractmethod
     def _write_shard(self, path: Path, batches: Iterator[Batch], num_samples: int, fields: tuple[Field, ...]) -> None:
@@ -288,10 +310,34 @@ class Converter(ABC):
 
     @classmethod
     def _shard_extras(cls, path: Path, fields: tuple[Field, ...]) -> dict[str, bytes]:
-        """Return files for other tools that belong to one shard: name under ``metadata/`` to content."""
+        """Return files for other tools that belong to one shard, as what other software reads beside it.
+
+        Parameters
+        ----------
+        path : Path
+            The shard, which is written.
+        fields : tuple of Field
+
+        Returns
+        -------
+        dict of str to bytes
+            Name under ``metadata/`` to content.
+        """
         return {}
 
     @classmethod
     def _split_extras(cls, split: str, shards: Sequence[Shard]) -> dict[str, bytes]:
-        """Return files for other tools that belong to the whole split, as `_shard_extras`."""
+        """Return files for other tools that belong to the whole split.
+
+        Parameters
+        ----------
+        split : str
+        shards : sequence of Shard
+            All of them, finished, in their order.
+
+        Returns
+        -------
+        dict of str to bytes
+            Name under ``metadata/`` to content.
+        """
         return {}

@@ -161,17 +161,17 @@ def _make_split(paths: SplitPaths, plan: Plan) -> None:
     """Publish the split from the parts of all shards."""
     dtype = index_dtype(plan.fields)
     parts = [_read_part(paths, shard, dtype)[0] for shard in range(plan.num_shards)]
-    converter = get_format(plan.values["format"]).load_converter()
+    converter = get_format(plan.format).load_converter()
     publish(
         paths,
         parts,
         # Read a second time: the records of all shards would take much memory.
         (_read_part(paths, shard, dtype)[1] for shard in range(plan.num_shards)),
-        format_name=plan.values["format"],
+        format_name=plan.format,
         fields=plan.fields,
-        sample_type=plan.values["sample_type"],
+        sample_type=plan.sample_type,
         plan=plan.published(),
-        ignored=plan.values["ignored"],
+        ignored=plan.ignored,
         contents=converter._split_extras(paths.split, [part.shard for part in parts]),
     )
 

@@ -25,38 +25,12 @@ from shardwright.base.errors import ConfigError, InputError, ShardwrightError, t
 from shardwright.base.images import EncodedImage
 from shardwright.base.images.probe import image_warning
 from shardwright.base.source import Source
-from shardwright.base.values.pack import ByteColumn, Column
+from shardwright.base.values.columns import Batch, ByteColumn, Column
 from shardwright.base.workers import in_threads
 
 __all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches", "worker_died", "worker_errors"]
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Column]]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples on their way to disk; ``batch["image"]`` is the column of a field.
-
-    Parameters
-    ----------
-    indices : int64, shape (N,)
-        Number of each sample in the input.
-    columns : mapping of str to ndarray or ByteColumn
-        Fixed-size fields have shape (N, ...), others are lists of bytes.
-    """
-
-    indices: NDArray[np.int64]
-    columns: Mapping[str, Column]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, name: str) -> Column:
-        return self.columns[name]
-
-    def slice(self, start: int, stop: int) -> "Batch":
-        """Return samples `start` to `stop`, without a copy."""
-        return Batch(self.indices[start:stop], {k: c[start:stop] for k, c in self.columns.items()})
 
 
 @dataclass(frozen=True, slots=True)

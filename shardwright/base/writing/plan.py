@@ -1,6 +1,7 @@
 """The plan of a conversion: what will be converted, and how, decided before the first shard."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -26,16 +27,36 @@ _OF_INPUT = {"input", "ignored", "num_samples", "state"}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be converted, and how.
+    """What will be converted, and how: the same input and options give the same plan.
 
     Parameters
     ----------
-    values : dict
-        JSON values: format, split, options, fields, content and state of the
-        input. The same input and options give the same plan.
+    format, split : str
+    options : dict
+        What decides about the bytes on disk, as JSON values.
+    fields : tuple of Field
+        How each field is stored.
+    sample_type : {"tuple", "dict"}
+    num_samples : int
+        Samples of the input.
+    input : dict
+        Content of the input, as JSON values.
+    ignored : dict of str to int
+    state : str
+        Changes whenever the input does.
+    format_version : int
     """
 
-    values: dict[str, Any]
+    format: str
+    split: str
+    options: dict[str, Any]
+    fields: tuple[Field, ...]
+    sample_type: str
+    num_samples: int
+    input: dict[str, Any]
+    ignored: dict[str, int]
+    state: str
+    format_version: int = FORMAT_VERSION
 
     @classmethod
     def of(
@@ -43,65 +64,52 @@ class Plan:
     ) -> "Plan":
         """Return the plan for converting `source`."""
         return cls(
-            {
-                "format": format_name,
-                "format_version": FORMAT_VERSION,
-                "split": split,
-                "options": options,
-                "fields": [f.to_json() for f in fields],
-                "sample_type": source.sample_type,
-                "num_samples": len(source),
-                "input": source.content(),
-                "ignored": dict(source.ignored),
-                "state": source.state(),
-            }
+            format=format_name,
+            split=split,
+            options=options,
+            fields=fields,
+            sample_type=source.sample_type,
+            num_samples=len(source),
+            input=source.content(),
+            ignored=dict(source.ignored),
+            state=source.state(),
         )
 
     @classmethod
     def read(cls, path: Path) -> "Plan | None":
-        """Read a plan file; ``None`` if there is none.
-
-        Raises
-        ------
-        PlanMismatchError
-            If it is damaged.
-        """
+        """Read a plan file; ``None`` if there is none, `PlanMismatchError` if it is damaged."""
         try:
             values = parse_json(path.read_bytes(), str(path))
-            Field.from_json(values["fields"][0])
+            values["fields"] = tuple(map(Field.from_json, values["fields"]))
+            return cls(**values)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise PlanMismatchError(f"{path} is cut or damaged ({error}); delete it: rm {path}") from error
-        return cls(values)
 
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """How each field is stored."""
-        return tuple(Field.from_json(f) for f in self.values["fields"])
+    def write(self, path: Path) -> None:
+        """Write the plan file."""
+        write_bytes(path, canonical_json(self.to_json()).encode())
 
-    @property
-    def num_samples(self) -> int:
-        """Samples of the input."""
-        return int(self.values["num_samples"])
-
-    @property
-    def per_shard(self) -> int:
-        """Samples per shard."""
-        return int(self.values["options"]["images_per_file"])
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return values | {"fields": [f.to_json() for f in self.fields]}
 
     @property
     def num_shards(self) -> int:
         """Shards of the split."""
         return -(-self.num_samples // self.per_shard)
 
-    def shard_name(self, shard: int) -> str:
-        """Return the name of a shard, without suffix."""
-        return f"{self.values['split']}-{shard:05d}-of-{self.num_shards:05d}"
+    @property
+    def per_shard(self) -> int:
+        """Samples per shard."""
+        return int(self.options["images_per_file"])
 
     def published(self) -> dict[str, Any]:
         """Return what of the plan the manifest keeps: nothing that depends on place and time."""
-        return {k: self.values[k] for k in ("format", "format_version", "options", "input", "fields", "num_samples")}
+        values = self.to_json()
+        return {k: values[k] for k in ("format", "format_version", "options", "input", "fields", "num_samples")}
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -167,12 +175,12 @@ def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> N
     """
     found = Plan.read(paths.plan)
     if rank == 0 and found is None:
-        write_bytes(paths.plan, canonical_json(plan.values).encode())
+        plan.write(paths.plan)
         return
     found = found or _wait_for(paths, timeout)
     if found is None or found == plan:
         return
-    lines = differences(plan.values, found.values)
+    lines = differences(plan.to_json(), found.to_json())
     if rank and {line.partition(".")[0].partition(" ")[0] for line in lines} <= _OF_INPUT:
         raise DistributedError(
             f"{paths.root}: rank {rank} sees other input than rank 0 did: {told(lines)}. All ranks must "

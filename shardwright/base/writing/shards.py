@@ -26,10 +26,9 @@ from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, sync_files, write_files
 from shardwright.base.storage.files import mapped
 from shardwright.base.storage.ranges import Ranges
-from shardwright.base.values.columns import check_columns
-from shardwright.base.values.pack import ByteColumn
+from shardwright.base.values.columns import Batch, ByteColumn, check_columns
 from shardwright.base.values.restore import decompress
-from shardwright.base.writing.pipeline import Batch, Failure, Loaded, ShardBatches, load_batches
+from shardwright.base.writing.pipeline import Failure, Loaded, ShardBatches, load_batches
 from shardwright.base.writing.plan import Plan
 from shardwright.base.writing.processes import Counts, in_processes, process_count
 
@@ -55,7 +54,11 @@ class ShardWriter:
 
     def folder(self, shard: int) -> Path:
         """Return the hidden folder in which a shard is written."""
-        return self.paths.work_folder(self.plan.shard_name(shard))
+        return self.paths.work_folder(self.name(shard))
+
+    def name(self, shard: int) -> str:
+        """Return the name of a shard, without suffix."""
+        return self.paths.shard_name(shard, self.plan.num_shards)
 
     def batches(self, shards: Sequence[int]) -> ShardBatches:
         """Return the batches of some shards."""
@@ -148,7 +151,7 @@ def _is_done(paths: SplitPaths, plan: Plan, shard: int, dtype: np.dtype[Any]) ->
     found = Part.read(paths.part(shard), dtype)
     if found is None:
         return False
-    part, name = found[0], plan.shard_name(shard)
+    part, name = found[0], paths.shard_name(shard, plan.num_shards)
     return all(file.name.startswith(name) for file in part.shard.files) and part.holds(paths.data)
 
 
@@ -157,7 +160,7 @@ def _write_shard(
 ) -> Callable[[Future[None]], None]:
     """Write one shard in a hidden folder; return what makes it final, once its files are on their way to the disk."""
     plan, folder = writer.plan, writer.folder(shard)
-    path = folder / f"{plan.shard_name(shard)}{get_format(plan.values['format']).suffix}"
+    path = folder / f"{writer.name(shard)}{get_format(plan.format).suffix}"
     log = _ShardLog(plan.fields)
     with storage_errors(path):
         shutil.rmtree(folder, ignore_errors=True)
@@ -203,8 +206,7 @@ def _nbytes(batch: Batch) -> int:
 
 def _skip(writer: ShardWriter, log: _ShardLog, failure: Failure, bar: Progress | Counts) -> None:
     name = writer.source.name(failure.index)
-    options = writer.plan.values["options"]
-    if options["on_error"] != "skip":
+    if writer.plan.options["on_error"] != "skip":
         raise failure.error(name) from failure.cause
     log.skipped.append({"index": failure.index, "name": name, "reason": failure.reason, "sha256": failure.sha256})
     skipped = bar.skip()
@@ -218,7 +220,7 @@ def _check_and_publish(writer: ShardWriter, shard: int, path: Path, log: _ShardL
     """Index a written shard, check it against what went in, and make it final."""
     fields = log.fields
     stored = [f for f in fields if not f.is_scalar]
-    record = get_format(writer.plan.values["format"])
+    record = get_format(writer.plan.format)
     located = record.load_reader()._locate(path, fields)
     records, hashes = build_records(fields, located, log.all_scalars(), log.count)
     for f in stored:

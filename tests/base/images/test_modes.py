@@ -102,7 +102,7 @@ def test_unknown_modes_are_refused_with_the_choices(mode):
         lambda: decode(SOURCES["jpg"][0], mode),
         lambda: decode(SOURCES["png"][0], mode),
     ):
-        with pytest.raises(ConfigError, match="L, RGB, RGBA, I;16"):
+        with pytest.raises(ConfigError, match="'L', 'RGB', 'RGBA', 'I;16'"):
             call()
 
 

@@ -1,5 +1,7 @@
 """Resizing arrays: bilinear and nearest as Pillow does, for every type."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,3 +70,11 @@ def test_wrong_sizes_are_refused(size):
     for call in (lambda: resize(photo(), size), lambda: ResizeAndConvert(size)):
         with pytest.raises(ConfigError, match="height, width"):
             call()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_torch_without_the_fast_kernel_gives_the_same_pixels(dtype, monkeypatch):
+    pixels = photo(40, 56).astype(dtype)
+    fast = resize(pixels, (17, 23))
+    monkeypatch.setattr(sys.modules["shardwright.base.images.resize"], "_KERNEL", None)
+    np.testing.assert_array_equal(resize(pixels, (17, 23)), fast)

@@ -71,7 +71,7 @@ for folder in (paths.metadata, paths.data):
 fields = (Field("image", "image"), source.fields["label"])
 options = {"images_per_file": PER_SHARD, "encoding": "png", "quality": None, "on_error": "raise"}
 plan = Plan.of(source, "parquet", "train", fields, options)
-write_bytes(paths.plan, canonical_json(plan.values).encode())
+plan.write(paths.plan)
 write_file(paths.listing, lambda file: write_listing(source, file))
 print(f"plan {paths.plan.stat().st_size:,} bytes, listing {paths.listing.stat().st_size:,} bytes")
 done("plan and listing")
@@ -87,7 +87,7 @@ for shard in range(plan.num_shards):
     records["image_offset"] = np.arange(PER_SHARD) * SIZE
     records["image_length"] = SIZE
     records["label"] = labels[shard * PER_SHARD : (shard + 1) * PER_SHARD]
-    file = paths.data / f"{plan.shard_name(shard)}.parquet"
+    file = paths.data / f"{paths.shard_name(shard, plan.num_shards)}.parquet"
     with file.open("wb") as sparse:
         sparse.truncate(PER_SHARD * SIZE)
     stored = StoredFile(file.name, PER_SHARD * SIZE, "0" * 16)
