@@ -45,12 +45,13 @@ def test_wheel_holds_exactly_the_sources(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names} == {
         "datasets",
+        "shardwright",
         "utils",
         DIST_INFO,
     }
     sources = {
         path.relative_to(ROOT).as_posix()
-        for top in ("datasets", "utils")
+        for top in ("shardwright", "datasets", "utils")
         for path in (ROOT / top).rglob("*")
         if path.suffix in {".py", ".typed"}
     }
@@ -131,10 +132,14 @@ import sys
 from pathlib import Path
 import datasets
 from datasets import load_dataset
-from shardwright.parquet.converter import ParquetConverter
-from shardwright.parquet.reader import ParquetReader
+from datasets.parquet.parquet_converter import ParquetConverter
+from datasets.parquet.parquet_reader import ParquetReader
 from utils.utils import ResizeAndConvert
 
+import shardwright
+
+assert shardwright.ParquetConverter is ParquetConverter and shardwright.ParquetReader is ParquetReader
+assert shardwright.ResizeAndConvert is ResizeAndConvert
 assert Path(datasets.__file__).is_relative_to(sys.prefix), datasets.__file__
 if __name__ == "__main__":
     images, output = sys.argv[1:]

@@ -24,8 +24,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from shardwright.base.errors import ShardwrightError
-from shardwright.folders.segmentation import CAMVID_CLASSES, CamVidSource
+from shardwright.folders.segmentation import ParallelFoldersSource
 
+CAMVID_CLASSES = tuple(
+    "sky building pole road pavement tree sign_symbol fence car pedestrian bicyclist unlabelled".split()
+)
 UNLABELLED = CAMVID_CLASSES.index("unlabelled")
 NUM_CLASSES = UNLABELLED  # the ids before it
 COLOURS = np.array(
@@ -64,13 +67,18 @@ def block(channels_in: int, channels_out: int) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def pairs_of(input_path: Path, split: str) -> ParallelFoldersSource:
+    """Return the images of a split and their masks, as the SegNet tutorial lays them out."""
+    return ParallelFoldersSource(input_path / split, input_path / f"{split}annot", classes=CAMVID_CLASSES)
+
+
 def open_splits(
     input_path: Path, output_path: Path, size: tuple[int, int], crop: tuple[int, int]
 ) -> tuple[Dataset[Any], Dataset[Any]]:
     """Convert, if that was not done before; return the pairs to learn from, moved at random, and those held out."""
     has_val = (input_path / "val").is_dir()
     for split in ("train", "val") if has_val else ("train",):
-        source = CamVidSource(input_path, split)
+        source = pairs_of(input_path, split)
         DenseMemmapConverter(source, output_path, shape=size, split=split, num_workers=0).convert()
     to_numbers = v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64}, scale=True)
     # Both values of a sample go through, so the mask moves with its image.

@@ -14,7 +14,7 @@ from typing import Any
 from shardwright.base.errors import ShardwrightError
 from shardwright.base.formats import format_names, get_format
 from shardwright.cli.signals import Stopped, stop_on_signals
-from shardwright.folders.imagenet import imagenet_validation
+from shardwright.tar.imagenet import imagenet_validation
 from shardwright.tar.source import is_archive
 from shardwright.training.distributed import launched
 

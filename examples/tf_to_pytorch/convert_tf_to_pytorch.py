@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from single_file import SingleFile, check_memory, write_single_file
 from tqdm import tqdm
 
 from shardwright.arrays.files import open_rows
@@ -27,7 +28,6 @@ from shardwright.base.storage.atomic import write_bytes
 from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.values.infer import find_layout
 from shardwright.base.values.rows import Rows
-from shardwright.memmap.single_file import SingleFile, check_memory, write_single_file
 
 SAMPLES = 1000  # compared by --verify; --verify full compares all
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shardwright.base import images
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.export_samples import Samples, refuse_twice
+from shardwright.base.export import Samples, refuse_twice
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
 from shardwright.base.storage.npy import npy_header

@@ -137,7 +137,9 @@ class FilesSource(Source):
         """Return where the values lie, file by file; what does not lie there as it is is left out and counted."""
         fields = self._parts[0].fields
         kept = [f for f in fields if f.is_scalar or all(f.name in part.ranges for part in self._parts)]
-        if all(f.is_scalar for f in kept):
+        lost = [f for f in fields if f not in kept]
+        # Captions without their images are not what was asked for.
+        if all(f.is_scalar for f in kept) or (any(f.is_image for f in lost) and not any(f.is_image for f in kept)):
             reasons = {f"field {name!r}: {why}" for part in self._parts for name, why in part.elsewhere.items()}
             raise not_in_place(self._parts[0].files[0], "; ".join(sorted(reasons)) or "it holds numbers only")
         return [_in_place(part, tuple(kept)) for part in self._parts]

@@ -66,9 +66,8 @@ def open_path(path: str | os.PathLike[str], split: str | None = None) -> Source:
     """
     where = os.path.expanduser(os.fsdecode(path))
     if is_split(where):
-        from shardwright.base.view_source import SplitSource  # with torch, which is slow to import
-
-        return SplitSource(where)
+        split_source: Source = get_format("splits").load_source()(where)  # with torch, which is slow to import
+        return split_source
     return open_files(where, split)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from shardwright.base.errors import ConfigError
-from shardwright.base.export import TARGETS, export
+from shardwright.base.formats import export_targets
 from shardwright.cli.console import say
 from shardwright.cli.signals import stop_on_signals
 
@@ -24,8 +24,9 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument("input_data", metavar="INPUT", type=Path, help="a converted dataset, or a folder of images")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="a folder, or an .npz file, that does not exist")
-    summaries = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
-    parser.add_argument("--to", required=True, choices=TARGETS, metavar="NAME", help=summaries)
+    targets = export_targets()
+    summaries = "; ".join(f"{name}: {record.export(name).summary}" for name, record in targets.items())
+    parser.add_argument("--to", required=True, choices=targets, metavar="NAME", help=summaries)
     parser.add_argument("--split", metavar="NAME", default="train", help="default: train")
     parser.add_argument("--columns", metavar="NAME,NAME", help="export these fields only")
     parser.add_argument("--images-per-file", type=int, default=1000, metavar="N", help="of TFRecord and tar files")
@@ -37,6 +38,8 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Export, and say where it is."""
+    from shardwright.base.export import export
+
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
     with stop_on_signals():
@@ -50,4 +53,4 @@ def run(options: argparse.Namespace) -> None:
             data_path=options.data_path,
             progress=None,
         )
-    say(f"{options.output}: written, {TARGETS[options.to].summary}")
+    say(f"{options.output}: written, {export_targets()[options.to].export(options.to).summary}")

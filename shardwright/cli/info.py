@@ -45,20 +45,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> dict[str, Any]:
-    """Return what a split holds, as JSON values.
-
-    Parameters
-    ----------
-    dataset_path : Path
-    split : str
-    data_path : Path, optional
-        The folder of the shard files, where they do not lie in the dataset's own.
-
-    Raises
-    ------
-    ShardwrightError
-        If there is no such split, or its manifest or index is damaged.
-    """
+    """Return what a split holds, as JSON values, or raise `ShardwrightError`."""
     from shardwright.base.reader import open_reader
 
     reader = open_reader(dataset_path, split=split, data_path=data_path)

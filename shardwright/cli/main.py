@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": "check every byte of a converted dataset",
     "view": "draw some samples with their labels on one sheet (PNG)",
     "finalize": "publish a split whose shards are all written",
-    "formats": "list the formats",
+    "formats": "list the formats, and what can be done with each",
 }
 
 EPILOG = """\
@@ -62,18 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of the process.
-
-    Returns
-    -------
-    int
-        The exit code; ``--help`` and wrong arguments raise `SystemExit` with it instead.
-    """
+    """Run one command."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = argparse.Namespace()
     try:

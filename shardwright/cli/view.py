@@ -49,23 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def contact_sheet(reader: Any, indices: Sequence[int]) -> Any:
-    """Draw samples side by side.
-
-    Parameters
-    ----------
-    reader : Reader
-        Opened with ``mode="RGB"``.
-    indices : sequence of int
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Raises
-    ------
-    ConfigError
-        If the split has no images.
-    """
+    """Draw samples side by side, or raise `ConfigError`."""
     from PIL import Image, ImageDraw, ImageFont
 
     field = next((f for f in reader.fields if f.is_image), None)

@@ -31,17 +31,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def meant(unknown: Sequence[str], parser: argparse.ArgumentParser, others: Iterable[str]) -> str:
-    """Return what may be meant by an option that a command does not have, or nothing.
-
-    Parameters
-    ----------
-    unknown : sequence of str
-        The arguments that were not understood.
-    parser : ArgumentParser
-        The command's.
-    others : iterable of str
-        Formats that have the option.
-    """
+    """Return what may be meant by an option that a command does not have, or nothing."""
     flag, flags, owners = unknown[0].partition("=")[0].replace("_", "-"), _flags(parser), ", ".join(others)
     if owners and flag not in flags:
         return f"; {flag} is an option of {owners}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.export_samples import Samples, image_file, refuse_twice
+from shardwright.base.export import Samples, image_file, refuse_twice
 from shardwright.base.fields import Field
 
 __all__ = ["export_folder"]

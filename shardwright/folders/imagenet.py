@@ -1,6 +1,6 @@
-"""ImageNet's validation archive, which has neither class folders nor class names of its own.
+"""ImageNet's development kit: the classes of the validation images, which lie in one folder.
 
-``ILSVRC2012_img_val.tar`` holds 50,000 images in one folder. Which class an image is of
+``ILSVRC2012_img_val.tar`` holds 50,000 images without class folders. Which class an image is of
 says the development kit: a number per image in the ground-truth file, and what the
 numbers mean in ``meta.mat``. Both are read where they are; nothing is unpacked.
 """
@@ -13,48 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from shardwright.base.errors import ConfigError, InputError, LimitError
-from shardwright.tar.source import ArchiveSource
 
-__all__ = ["imagenet_validation", "validation_classes"]
+__all__ = ["validation_classes"]
 
 TABLE = "meta.mat"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 MAX_BYTES = 64 * 2**20  # both files together have 0.2 MB
-
-
-def imagenet_validation(archive: str | os.PathLike[str], devkit: str | os.PathLike[str]) -> ArchiveSource:
-    """Return the validation set as a source whose classes are those of the training archive.
-
-    Parameters
-    ----------
-    archive : path
-        ``ILSVRC2012_img_val.tar``.
-    devkit : path
-        ``ILSVRC2012_devkit_t12.tar.gz``, or the folder that it unpacks to.
-
-    Raises
-    ------
-    InputError
-        If the two do not belong together, or are no such files.
-    ConfigError
-        If scipy is not installed.
-
-    Examples
-    --------
-    >>> source = imagenet_validation(  # doctest: +SKIP
-    ...     "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
-    ... )
-    >>> source.name(0)  # doctest: +SKIP
-    'n01440764/ILSVRC2012_val_00000293.JPEG'
-    """
-    classes = validation_classes(devkit)
-    source = ArchiveSource(archive, classes)
-    if len(source) != len(classes):
-        raise InputError(
-            f"{archive} holds {len(source)} images, the ground truth in {devkit} tells of {len(classes)}; "
-            "use the archive and the development kit of the same year, and download again what is cut"
-        )
-    return source
 
 
 def validation_classes(devkit: str | os.PathLike[str]) -> dict[str, str]:

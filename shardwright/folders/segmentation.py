@@ -16,11 +16,8 @@ from shardwright.folders.files import PathSource, pack_files
 from shardwright.folders.paired import PairedFilesSource
 from shardwright.folders.source import _root, _walk
 
-__all__ = ["CAMVID_CLASSES", "CamVidSource", "ParallelFoldersSource"]
+__all__ = ["ParallelFoldersSource"]
 
-CAMVID_CLASSES = tuple(
-    "sky building pole road pavement tree sign_symbol fence car pedestrian bicyclist unlabelled".split()
-)
 _SHOWN = 5  # names in a message
 
 
@@ -124,23 +121,3 @@ class ParallelFoldersSource(PairedFilesSource):
         ]
         super().__init__(columns, {})
         self.ignored = dict(sorted(ignored.items()))
-
-
-class CamVidSource(ParallelFoldersSource):
-    """CamVid as the SegNet tutorial lays it out: ``train/`` and ``trainannot/``, ``val/``, ``test/``.
-
-    Parameters
-    ----------
-    root : str or path-like
-        The folder of these.
-    split : {"train", "val", "test"}
-
-    Raises
-    ------
-    InputError
-        As `ParallelFoldersSource`.
-    """
-
-    def __init__(self, root: str | os.PathLike[str], split: str = "train") -> None:
-        folder = os.path.join(os.fspath(root), split)
-        super().__init__(folder, f"{folder}annot", classes=CAMVID_CLASSES)

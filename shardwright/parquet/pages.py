@@ -7,6 +7,7 @@ value its length (4 bytes, little-endian) and its bytes. Sources: the
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,34 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import CorruptShardError, LimitError
 
-__all__ = ["MAX_PAGE", "check_pages", "check_plain", "chunk_ranges"]
+__all__ = ["MAX_PAGE", "NotPlainError", "Pages", "check_pages", "check_plain", "chunk_ranges"]
 
-_DATA_PAGE, _PLAIN = 0, 0
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
+_PLAIN, _DELTA_BYTE_ARRAY = 0, 7
 MAX_PAGE = 2**28  # bytes that a compressed page may inflate to
+
+
+class NotPlainError(CorruptShardError):
+    """A page is compressed or encoded, so that no value lies in it as it is."""
+
+
+@dataclass(slots=True)
+class Pages:
+    """What the headers of the pages of a column chunk say.
+
+    Parameters
+    ----------
+    values : int
+        In all data pages, missing ones and the ends of lists included.
+    nbytes : int
+        What all pages inflate to.
+    repeated : int
+        Bytes of the largest page whose values can come out more often than they lie there.
+    """
+
+    values: int = 0
+    nbytes: int = 0
+    repeated: int = 0
 
 
 def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int64]:
@@ -37,7 +62,7 @@ def chunk_ranges(data: memoryview, chunk: Any, nullable: bool) -> NDArray[np.int
         If a page is not an uncompressed PLAIN data page without nulls.
     """
     if chunk.compression != "UNCOMPRESSED":
-        raise CorruptShardError(f"it is compressed ({chunk.compression.lower()})")
+        raise NotPlainError(f"it is compressed ({chunk.compression.lower()})")
     start, stop = _bounds(data, chunk)
     return np.array(list(_value_ranges(data, start, stop, nullable)), np.int64).reshape(-1, 2).T
 
@@ -68,13 +93,28 @@ def check_plain(data: memoryview, chunk: Any, width: int) -> None:
         raise CorruptShardError(f"a column of {chunk.num_values} values has {found} in its pages")
 
 
-def check_pages(data: memoryview, chunk: Any) -> None:
-    """Raise `LimitError` if a page of a column chunk, however it is stored, inflates to more than `MAX_PAGE` bytes."""
+def check_pages(data: memoryview, chunk: Any) -> Pages:
+    """Return what a column chunk becomes, however it is stored.
+
+    Raises
+    ------
+    LimitError
+        If a page inflates to more than `MAX_PAGE` bytes.
+    """
+    found = Pages()
     for position, _, _, header in _pages(data, *_bounds(data, chunk)):
-        if header.get(2, 0) > MAX_PAGE:
+        kind, size = header.get(1, -1), header.get(2, 0)
+        if size > MAX_PAGE:
             raise LimitError(
-                f"the page at byte {position} inflates to {header[2]} bytes, more than {MAX_PAGE}: write smaller pages"
+                f"the page at byte {position} inflates to {size} bytes, more than {MAX_PAGE}: write smaller pages"
             )
+        details = header.get({_DATA_PAGE: 5, _DATA_PAGE_2: 8}.get(kind, -1), {})
+        encoding = details.get(4 if kind == _DATA_PAGE_2 else 2)
+        found.values += max(0, details.get(1, 0))
+        found.nbytes += max(0, size)
+        if kind == _DICTIONARY_PAGE or encoding == _DELTA_BYTE_ARRAY:
+            found.repeated = max(found.repeated, size)
+    return found
 
 
 def _bounds(data: memoryview, chunk: Any) -> tuple[int, int]:
@@ -92,7 +132,7 @@ def _plain_pages(data: memoryview, start: int, stop: int) -> Iterator[tuple[int,
     for position, body, end, header in _pages(data, start, stop):
         details = header.get(5, {})
         if header.get(1) != _DATA_PAGE or details.get(2) != _PLAIN or header.get(2) != header.get(3):
-            raise CorruptShardError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
+            raise NotPlainError(f"the page at byte {position} is not an uncompressed PLAIN data page: {header}")
         yield position, body, end, details.get(1, 0)
 
 

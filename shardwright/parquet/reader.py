@@ -51,12 +51,12 @@ class ParquetReader(Reader):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, **options: Any) -> Iterator[Any]:
     """Open a file as pyarrow.parquet.ParquetFile, which takes no path that is not UTF-8."""
     import pyarrow as pa  # only converting, indexing and verifying need it
     import pyarrow.parquet as pq
 
-    with pa.OSFile(os.fsencode(path)) as raw, pq.ParquetFile(raw) as file:
+    with pa.OSFile(os.fsencode(path)) as raw, pq.ParquetFile(raw, **options) as file:
         yield file
 
 

@@ -1,7 +1,8 @@
 """What the columns of a foreign Arrow schema are, with Hugging Face's features where they are named."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardwright.base.errors import InputError
+from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
+from shardwright.base.file_source import value_of
+from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.storage.strict_json import parse_json
-from shardwright.base.values.infer import field_name, image_kind, is_image
+from shardwright.base.values.infer import field_name, field_of_array, image_kind, is_image
 
-__all__ = ["NOT_ALL", "ArrowColumn", "ElsewhereError", "columns_of", "find_columns"]
+__all__ = [
+    "NOT_ALL",
+    "ArrowColumn",
+    "LeftOutError",
+    "Seen",
+    "columns_of",
+    "decoded_value",
+    "find_columns",
+    "first_of",
+    "values_of",
+]
 
 NOT_ALL = "missing or too large values"
+_NO_BYTES = "only the paths of its files are here; write it with the files' bytes, as Dataset.to_parquet does"
 
 
-class ElsewhereError(Exception):
-    """The values of a column do not lie in the file as they are."""
+class LeftOutError(Exception):
+    """A column is no field, for this reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +52,40 @@ class ArrowColumn:
     field : Field
     in_struct : bool
         Whether the values are the child ``bytes`` of a struct, as images are.
-    is_guess : bool
-        Whether nothing but the type says what the bytes are: look whether they are images.
+    is_plain : bool
+        Whether the values are strings of bytes or of text with offsets, which may lie in a file as they are.
+    otherwise : str
+        The kind of the field if the first value is no image; empty: the type says what it is.
     """
 
     number: int
     name: str
     field: Field
     in_struct: bool = False
-    is_guess: bool = False
+    is_plain: bool = False
+    otherwise: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a file holds of a column that is not of numbers.
+
+    Parameters
+    ----------
+    ranges : list of ndarray
+        Offsets and lengths (int64, 2×N) of the values in each part of the file.
+    elsewhere : str
+        Why the values do not lie there as they are; empty: they do.
+    missing : int
+        Rows that have no value, as far as the file says so.
+    first : object
+        The first value, where it decides what the column is.
+    """
+
+    ranges: list[NDArray[np.int64]] = field(default_factory=list)
+    elsewhere: str = ""
+    missing: int = 0
+    first: bytes | None = None
 
 
 def columns_of(schema: Any) -> tuple[list[ArrowColumn], list[str]]:
@@ -56,11 +95,10 @@ def columns_of(schema: Any) -> tuple[list[ArrowColumn], list[str]]:
     reasons: list[str] = []
     for number, column in enumerate(schema):
         name = field_name(column.name, [c.field.name for c in found])
-        made = _column(number, column, name, features.get(column.name) or {})
-        if made is None:
-            reasons.append(f"column {column.name:.80}: type {column.type!s:.80}")
-        else:
-            found.append(made)
+        try:
+            found.append(_column(number, column, name, features.get(column.name) or {}))
+        except LeftOutError as error:
+            reasons.append(f"column {column.name:.80}: {error}")
     return found, reasons
 
 
@@ -74,31 +112,107 @@ def _features(schema: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _column(number: int, column: Any, name: str, feature: dict[str, Any]) -> ArrowColumn | None:
-    kind, said = column.type, feature.get("_type")
-    if pa.types.is_struct(kind):
-        child = kind.get_field_index("bytes")
-        if child < 0 or not _is_bytes(kind.field(child).type):
-            return None
-        known = "bytes" if said not in (None, "Image") else image_kind(name)
-        return ArrowColumn(number, column.name, Field(name, known), in_struct=True, is_guess=said is None)
-    field = _plain_field(name, kind, feature)
-    return None if field is None else ArrowColumn(number, column.name, field, is_guess=_is_bytes(kind))
-
-
-def _plain_field(name: str, kind: Any, feature: dict[str, Any]) -> Field | None:
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return Field(name, "text")
+def _column(number: int, column: Any, name: str, feature: dict[str, Any]) -> ArrowColumn:
+    kind, said = _decoded_type(column.type), feature.get("_type")
+    if pa.types.is_struct(kind) and (said in ("Image", "Audio", "Video") or kind.get_field_index("bytes") >= 0):
+        return _file_column(number, column.name, name, kind, said)
+    if _is_text(kind):
+        return ArrowColumn(number, column.name, Field(name, "text"), is_plain=_has_offsets(column.type))
     if _is_bytes(kind):
-        return Field(name, image_kind(name))
+        plain = _has_offsets(column.type)
+        return ArrowColumn(number, column.name, Field(name, image_kind(name)), is_plain=plain, otherwise="bytes")
+    if kind != column.type:
+        raise LeftOutError(f"type {column.type!s:.80}")
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return _whole_numbers(name, feature)
-    return Field(name, "float") if pa.types.is_floating(kind) else None
+        return ArrowColumn(number, column.name, _whole_numbers(name, feature))
+    if pa.types.is_floating(kind):
+        return ArrowColumn(number, column.name, Field(name, "float"))
+    return _nested_column(number, column.name, name, kind)
+
+
+def _file_column(number: int, column: str, name: str, kind: Any, said: str | None) -> ArrowColumn:
+    """Return a struct of the bytes and the path of a file."""
+    child = kind.get_field_index("bytes")
+    if child < 0 or pa.types.is_null(kind.field(child).type):
+        raise LeftOutError(_NO_BYTES)
+    found = _decoded_type(kind.field(child).type)
+    if not _is_bytes(found):
+        raise LeftOutError(f"type {kind!s:.80}")
+    known = image_kind(name) if said in (None, "Image") else "bytes"
+    guess = "" if said else "bytes"
+    plain = _has_offsets(kind.field(child).type)
+    return ArrowColumn(number, column, Field(name, known), in_struct=True, is_plain=plain, otherwise=guess)
+
+
+def _nested_column(number: int, column: str, name: str, kind: Any) -> ArrowColumn:
+    """Return a column of lists: an array of one shape, bytes of an image or an array of any length, else JSON."""
+    shape, inner = _fixed_shape(kind)
+    if shape and pa.types.is_primitive(inner) and _is_number(inner):
+        dtype = np.dtype(inner.to_pandas_dtype())
+        return ArrowColumn(number, column, _field_of_lists(name, shape, dtype))
+    if _is_list(kind) and _is_number(kind.value_type):
+        if pa.types.is_uint8(kind.value_type):
+            return ArrowColumn(number, column, Field(name, image_kind(name)), otherwise="array")
+        return ArrowColumn(number, column, Field(name, "array"))
+    if (_is_list(kind) or shape or pa.types.is_struct(kind)) and _is_json(kind):
+        return ArrowColumn(number, column, Field(name, "json"))
+    raise LeftOutError(f"type {kind!s:.80}")
+
+
+def _field_of_lists(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Field:
+    try:
+        return field_of_array(name, (1, *shape), dtype, "it")
+    except ConfigError:  # a picture of 3 x 3 pixels, or so: nobody can say which axis is which
+        return Field(name, "array", dtype.str, shape)
+
+
+def _decoded_type(kind: Any) -> Any:
+    """Return the type of the values of a column of bytes or text, whether there is a dictionary or not."""
+    is_dictionary = pa.types.is_dictionary(kind) and (_is_text(kind.value_type) or _is_bytes(kind.value_type))
+    return kind.value_type if is_dictionary else kind
+
+
+def _has_offsets(kind: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_binary(kind) or types.is_large_binary(kind) or types.is_string(kind) or types.is_large_string(kind)
+    )
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_bytes(kind: Any) -> bool:
-    """Whether a type is that of byte strings with offsets."""
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    types = pa.types
+    fixed = types.is_fixed_size_binary(kind) and kind.byte_width > 0
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind) or fixed)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_json(kind: Any) -> bool:
+    """Whether JSON keeps the values of a type as they are."""
+    if pa.types.is_struct(kind):
+        names = [kind.field(number).name for number in range(kind.num_fields)]
+        return len(set(names)) == len(names) > 0 and all(_is_json(kind.field(n).type) for n in range(kind.num_fields))
+    if _is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _is_json(kind.value_type)
+    return _is_number(kind) or pa.types.is_boolean(kind) or _is_text(kind)
+
+
+def _fixed_shape(kind: Any) -> tuple[tuple[int, ...], Any]:
+    """Return the shape of lists that all have one length, and the type of what is in them."""
+    shape: tuple[int, ...] = ()
+    while pa.types.is_fixed_size_list(kind):
+        shape, kind = (*shape, kind.list_size), kind.value_type
+    return (shape if math.prod(shape) else ()), kind
 
 
 def _whole_numbers(name: str, feature: dict[str, Any]) -> Field:
@@ -110,66 +224,72 @@ def _whole_numbers(name: str, feature: dict[str, Any]) -> Field:
 
 def find_columns(
     path: Path,
-    data: memoryview,
     count: int,
-    columns: tuple[list[ArrowColumn], list[str]],
-    values_of: Callable[[ArrowColumn], Any],
-    convert: str,
+    columns: tuple[list[ArrowColumn], Sequence[str]],
+    seen_of: Callable[[ArrowColumn], Seen],
+    numbers_of: Callable[[ArrowColumn], Any],
 ) -> Places:
     """Return what a file of columns holds.
 
     Parameters
     ----------
     path : Path
-    data : memoryview
-        The whole file.
     count : int
         Rows.
     columns : tuple
         What `columns_of` says of its schema.
-    values_of : callable
-        Gets a column. Returns its numbers (pyarrow.ChunkedArray), or of bytes the offsets
-        and lengths (int64, 2×N) in each part of the file; raises `ElsewhereError` where there are none.
-    convert : str
-        How to convert such a file, for messages.
+    seen_of : callable
+        Gets a column that is not of numbers.
+    numbers_of : callable
+        Gets a column of numbers, returns them (pyarrow.ChunkedArray). Either may raise `LeftOutError`.
 
     Raises
     ------
     InputError
-        If images, or all columns of bytes, do not lie in the file as they are.
+        If there is nothing but numbers.
     """
-    known, reasons = columns
+    known, reasons = columns[0], list(columns[1])
     fields: dict[int, Field] = {}
     ranges: dict[str, Ranges] = {}
+    elsewhere: dict[str, str] = {}
     scalars: dict[str, NDArray[Any]] = {}
-    for column in (c for c in known if not c.field.is_scalar):
+    for column in sorted(known, key=lambda column: column.field.is_scalar):
+        name = column.field.name
         try:
-            found = Ranges.joined(path, values_of(column))
-        except ElsewhereError as error:
-            if column.field.is_image and not column.is_guess:
-                raise InputError(f"{path}: column {column.name!r}: {error}: {convert}") from error
+            if column.field.is_scalar:
+                fields[column.number], scalars[name] = _numbers(column.field, numbers_of(column))
+                continue
+            seen = seen_of(column)
+            fields[column.number] = _as_seen(column, seen, count)
+        except LeftOutError as error:
             reasons.append(f"column {column.name:.80}: {error}")
+            continue
+        if why := _not_in_place(fields[column.number], seen, count):
+            elsewhere[name] = why
         else:
-            fields[column.number], ranges[column.field.name] = _as_seen(column, data, found), found
-    if count and not ranges:
-        raise InputError(f"{path}: no column can be read in place ({'; '.join(reasons) or 'it has none'}): {convert}")
-    # Not before the values were found: `count` is then as many as there are, whatever the file says.
-    for column in (c for c in known if c.field.is_scalar):
-        try:
-            fields[column.number], scalars[column.field.name] = _numbers(column.field, values_of(column))
-        except ElsewhereError as error:
-            reasons.append(f"column {column.name:.80}: {error}")
+            ranges[name] = Ranges.joined(path, seen.ranges)
+    if count and not ranges and not elsewhere:
+        raise InputError(f"{path}: no column can be read but numbers ({'; '.join(reasons) or 'it has none'})")
     in_order = tuple(fields[number] for number in sorted(fields))
-    return Places(count, in_order, ranges, scalars, (path,), dict.fromkeys(reasons, count))
+    return Places(count, in_order, ranges, scalars, (path,), dict.fromkeys(reasons, count), elsewhere)
 
 
-def _as_seen(column: ArrowColumn, data: memoryview, ranges: Ranges) -> Field:
-    """Return the field of a column, whose first value decides whether bytes are images."""
-    if not column.is_guess or not len(ranges.offsets):
-        return column.field
-    start = int(ranges.offsets[0])
-    seen = is_image(data[start : start + int(ranges.lengths[0])])
-    return column.field if seen else Field(column.field.name, "bytes")
+def _as_seen(column: ArrowColumn, seen: Seen, count: int) -> Field:
+    """Return the field of a column, whose first value may decide whether bytes are images."""
+    found = column.field
+    if column.otherwise and seen.first is not None and not is_image(seen.first):
+        found = Field(found.name, column.otherwise)
+    if seen.missing and found.is_image and seen.missing == count:
+        raise LeftOutError(_NO_BYTES if column.in_struct else "it is empty")
+    if seen.missing and not found.is_image and found.kind != "json":
+        raise LeftOutError(f"{seen.missing} values are missing")
+    return found
+
+
+def _not_in_place(found: Field, seen: Seen, count: int) -> str:
+    if found.is_image and seen.missing:
+        return f"{seen.missing} of {count} images are missing, which on_error='skip' of a converter leaves out"
+    return seen.elsewhere
 
 
 def _numbers(field: Field, column: Any) -> tuple[Field, NDArray[Any]]:
@@ -177,13 +297,57 @@ def _numbers(field: Field, column: Any) -> tuple[Field, NDArray[Any]]:
     try:
         column = column.cast(pa.float64() if field.kind == "float" else pa.int64())
     except pa.ArrowInvalid:  # beyond 64 bits with a sign
-        raise ElsewhereError(NOT_ALL) from None
+        raise LeftOutError(NOT_ALL) from None
     if field.kind == "class_label" and field.names:
         column = column.fill_null(-1)  # unlabelled; no unsigned type holds it
     if column.null_count:
-        raise ElsewhereError(NOT_ALL)
+        raise LeftOutError(NOT_ALL)
     values = np.array(column, field.dtype)
     low, high = values.min(initial=0), values.max(initial=0)
     if field.kind == "class_label" and (low < -1 or (field.names is not None and high >= len(field.names))):
         field = Field(field.name, "int")
     return field, values
+
+
+def values_of(column: ArrowColumn, values: Any) -> Any:
+    """Return the array of a column's values, missing where the struct is that they are in."""
+    return values.flatten()[values.type.get_field_index("bytes")] if column.in_struct else values
+
+
+def decoded_value(found: Field, values: Any, row: int) -> Any:
+    """Return one value of a decoded column, as sources give it.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or the numbers of an array are.
+    """
+    value = values[row]
+    if found.kind == "json":
+        return value.as_py()
+    if not value.is_valid:
+        raise InputError(f"field {found.name!r} has no value here")
+    if not _is_list(value.type) and not pa.types.is_fixed_size_list(value.type):
+        return EncodedImage(value.as_py()) if found.is_image else value.as_py()
+    array = _array(found, value.values)
+    if found.is_fixed:
+        return value_of(found, array.tobytes())
+    return EncodedImage(array.tobytes()) if found.is_image else array
+
+
+def _array(found: Field, values: Any) -> NDArray[Any]:
+    while pa.types.is_fixed_size_list(values.type):
+        values = values.flatten()
+    if values.null_count or (found.is_fixed and len(values) != math.prod(found.shape or ())):
+        raise InputError(f"field {found.name!r}: numbers are missing in the list")
+    return np.array(values)
+
+
+def first_of(column: ArrowColumn, values: Any) -> bytes | None:
+    """Return the first value that is there as bytes, if the column is decided by it."""
+    if not column.otherwise:
+        return None
+    kept = values.drop_null()
+    if not len(kept):
+        return None
+    return bytes(kept[0].values.drop_null().to_numpy() if _is_list(values.type) else kept[0].as_py())

@@ -1,4 +1,4 @@
-"""How much memory the batches of an Arrow file ask for, read from their headers before one is built.
+"""Where the messages of an Arrow file lie, and how much memory they ask for, read before one is built.
 
 pyarrow inflates all columns of a compressed batch at once, to the sizes that the
 file itself says; sixty kilobytes can ask for gigabytes. A header is a FlatBuffers
@@ -8,6 +8,7 @@ of Apache Arrow, and ``Internals`` of the FlatBuffers documentation.
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,34 @@ import pyarrow as pa
 
 from shardwright.base.errors import LimitError
 
-__all__ = ["MAX_INFLATED", "check_inflated"]
+__all__ = ["MAX_INFLATED", "Message", "check_inflated", "messages"]
 
-MAX_INFLATED = 2**30  # bytes, of all batches of a file
+MAX_INFLATED = 2**30  # bytes, of a batch with all dictionaries
+MOST_TIMES = 16  # all batches may become so many times as large as the file is
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 _MAGIC, _NOT_COMPRESSED = b"ARROW1", -1
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a file or stream.
+
+    Parameters
+    ----------
+    kind : {"schema", "dictionary", "record batch"}
+    start, stop : int
+        Its bytes in the file, header and body.
+    content : pyarrow.Message
+    """
+
+    kind: str
+    start: int
+    stop: int
+    content: Any
+
+
 def check_inflated(path: Path, whole: Any) -> None:
-    """Raise unless the batches of a file or stream inflate to at most `MAX_INFLATED` bytes.
+    """Raise unless the batches of a file or stream inflate to at most `MAX_INFLATED` bytes each.
 
     Parameters
     ----------
@@ -35,28 +55,41 @@ def check_inflated(path: Path, whole: Any) -> None:
     Raises
     ------
     LimitError
-        If they would become larger.
+        If they would become larger, or all together much larger than the file.
     """
-    inflated = 0
-    for message in _messages(whole):
-        inflated += _inflated(message.metadata, message.body)
-        if inflated > MAX_INFLATED:
+    dictionaries = total = 0
+    for message in messages(whole):
+        size = _inflated(message.content.metadata, message.content.body)
+        total += size
+        if message.kind == "dictionary":  # kept for all batches
+            dictionaries, size = dictionaries + size, 0
+        if dictionaries + size > MAX_INFLATED or total > max(MAX_INFLATED, MOST_TIMES * whole.size):
             raise LimitError(
-                f"{path} is compressed and inflates to more than {MAX_INFLATED} bytes: write it without compression"
+                f"{path} is compressed, and a batch inflates to more than {MAX_INFLATED} bytes, or all to more than "
+                f"{MOST_TIMES} times the file: write it without compression, or in smaller batches"
             )
 
 
-def _messages(whole: Any) -> Iterator[Any]:
-    """Yield the messages of a stream, or those that the footer of a file names."""
-    if whole.slice(0, len(_MAGIC)).to_pybytes() != _MAGIC:
-        yield from pa.ipc.MessageReader.open_stream(pa.BufferReader(whole))
+def messages(whole: Any) -> Iterator[Message]:
+    """Yield the messages of a stream, or of a file those that its footer names."""
+    if whole.slice(0, len(_MAGIC)).to_pybytes() == _MAGIC:
+        yield from _messages_of_file(whole)
         return
+    file = pa.BufferReader(whole)
+    reader, start = pa.ipc.MessageReader.open_stream(file), 0
+    for content in reader:
+        yield Message(content.type, start, file.tell(), content)
+        start = file.tell()
+
+
+def _messages_of_file(whole: Any) -> Iterator[Message]:
     data = memoryview(whole)
     end = len(data) - len(_MAGIC) - 4
     footer = data[end - struct.unpack_from("<i", data, end)[0] : end]
     for number in (2, 3):  # dictionaries, record batches
-        for offset, *_ in _vector(footer, _root(footer), number, struct.Struct("<qixxxxq")):
-            yield pa.ipc.read_message(whole.slice(offset))
+        for start, header, body in _vector(footer, _root(footer), number, struct.Struct("<qixxxxq")):
+            content = pa.ipc.read_message(whole.slice(start))
+            yield Message(content.type, start, start + header + body, content)
 
 
 def _inflated(header: Any, body: Any) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shardwright.base.export_samples import Samples
+from shardwright.base.export import Samples
 from shardwright.tar.converter import TarConverter
 
 __all__ = ["export_webdataset"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shardwright.base.errors import LimitError
-from shardwright.base.export_samples import Samples, image_file
+from shardwright.base.export import Samples, image_file
 from shardwright.base.fields import Field
 from shardwright.tfrecord.example import Values, build_example
 from shardwright.tfrecord.frames import MAX_RECORD, framed

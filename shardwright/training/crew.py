@@ -23,11 +23,6 @@ class Crew:
 
     They end when `close` is called, when the crew is garbage, and at the exit of the
     interpreter. They hold no reference to the crew, only to its queue.
-
-    Parameters
-    ----------
-    count : int
-        Number of threads; with 0, `add` runs each task at once.
     """
 
     def __init__(self, count: int) -> None:

@@ -34,20 +34,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 def uniforms(
     seed: int, epoch: int, positions: NDArray[np.int64], samples: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """Return `count` numbers from [0, 1) for each sample.
-
-    Parameters
-    ----------
-    seed, epoch : int
-    positions, samples : int64, shape (N,)
-        Place in the order of the epoch, and index in the data set. Both count: a sample that
-        comes twice gets other numbers, and so do two ranks at the same place.
-    count : int
-
-    Returns
-    -------
-    float64, shape (N, count)
-    """
+    """Return `count` numbers from [0, 1) for each sample."""
     start = np.array([seed % 2**64, epoch], dtype=np.uint64)
     key = _mixed(_mixed(start[:1]) + start[1:])
     rows = _mixed(_mixed(key + positions.astype(np.uint64)) + samples.astype(np.uint64))
@@ -65,24 +52,7 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def random_windows(
     sizes: NDArray[np.int64], numbers: NDArray[np.float64], scale: Sequence[float], ratio: Sequence[float]
 ) -> NDArray[np.int64]:
-    """Draw windows as torchvision's ``RandomResizedCrop`` does.
-
-    Parameters
-    ----------
-    sizes : int64, shape (N, 2)
-        Height and width of each image.
-    numbers : float64, shape (N, CROP_DRAWS)
-        From [0, 1).
-    scale : (float, float)
-        Smallest and largest area, as a part of the image's.
-    ratio : (float, float)
-        Smallest and largest width / height.
-
-    Returns
-    -------
-    int64, shape (N, 4)
-        Top, left, height, width.
-    """
+    """Draw windows as torchvision's ``RandomResizedCrop`` does."""
     height, width = sizes[:, :1], sizes[:, 1:]
     area = height * width * (scale[0] + (scale[1] - scale[0]) * numbers[:, :_TRIES])
     low, high = np.log(ratio)

@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, Sampler
 
 from shardwright.base.arguments import check_whole
 from shardwright.base.errors import ConfigError
-from shardwright.training.columns import Part
+from shardwright.training.batchers import Piece
 from shardwright.training.crew import Crew
 from shardwright.training.order import Order
 from shardwright.training.work import Work, choose_work, on_tensors
@@ -107,13 +107,13 @@ class ThreadedLoader:
         self._work = choose_work(dataset, transform, collate_fn, self.pin_memory)
         self.prefetch = check_whole("prefetch", self._work.ahead if prefetch is None else prefetch, 1)
         self._epoch, self._skip = 0, 0
-        self._running: _Batches | None = None
+        self._running: _Epoch | None = None
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Any]:
-        iterator = self._running = _Batches(self, self._epoch, self._skip)
+        iterator = self._running = _Epoch(self, self._epoch, self._skip)
         self._epoch, self._skip = self._epoch + 1, 0
         return iterator
 
@@ -151,10 +151,10 @@ class ThreadedLoader:
         self._skip = check_whole("batches", state["batches"], 0)
 
 
-class _Batch:
+class _PendingBatch:
     """A batch in the making."""
 
-    def __init__(self, work: Work, indices: list[Any], parts: list[Part]) -> None:
+    def __init__(self, work: Work, indices: list[Any], parts: list[Piece]) -> None:
         self.work, self.indices, self.missing = work, indices, len(parts)
         self.store = work.begin(len(indices))
         self.result: Any = None
@@ -162,7 +162,7 @@ class _Batch:
         self._lock, self._unmade = threading.Lock(), threading.Lock()  # a lock is far quicker than an Event
         self._unmade.acquire()
 
-    def run(self, part: Part) -> None:
+    def run(self, part: Piece) -> None:
         """Make one part, and with the last one the batch; errors are kept for who takes it."""
         try:
             if self.error is None:
@@ -193,7 +193,7 @@ class _Batch:
         return self.result
 
 
-class _Batches:
+class _Epoch:
     """The iterator of one epoch.
 
     Attributes
@@ -218,12 +218,12 @@ class _Batches:
             self.taken += 1
         self._crew = Crew(loader.num_threads)
         self._threads, self._ahead = loader.num_threads, loader.prefetch
-        self._flying: deque[_Batch] = deque()
+        self._flying: deque[_PendingBatch] = deque()
 
     def _indices_of(self, count: int) -> Iterator[list[Any]]:
         return (indices for _, indices in zip(range(count), self._indices, strict=False))
 
-    def __iter__(self) -> "_Batches":
+    def __iter__(self) -> "_Epoch":
         return self
 
     def __next__(self) -> Any:
@@ -257,7 +257,7 @@ class _Batches:
             if indices is None:
                 return
             parts = self._parts(indices)
-            batch = _Batch(self._work, indices, parts)
+            batch = _PendingBatch(self._work, indices, parts)
             self._flying.append(batch)
             self._position += len(indices)
             for part in parts:
@@ -269,10 +269,10 @@ class _Batches:
         parts = max(-(-len(self._flying[0].indices) // self._work.part_size), 1) if self._flying else 1
         return self._ahead + -(-self._threads // parts)
 
-    def _parts(self, indices: list[Any]) -> list[Part]:
+    def _parts(self, indices: list[Any]) -> list[Piece]:
         samples = self._work.numbers(indices)
         cuts = [*range(0, max(len(indices), 1), self._work.part_size), len(indices)]  # an empty batch has a part, too
-        return [Part(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
+        return [Piece(a, b, samples[a:b], self._position + a, self._seed, self.epoch) for a, b in pairwise(cuts)]
 
     def _moved(self, batch: Any) -> Any:
         if self._device is None:

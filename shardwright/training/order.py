@@ -14,22 +14,7 @@ __all__ = ["Order"]
 
 
 class Order:
-    """The batches of every epoch, from the words that ``DataLoader`` takes.
-
-    Parameters
-    ----------
-    length : int
-        Number of samples.
-    batch_size, shuffle, sampler, batch_sampler, drop_last
-        As for ``DataLoader``.
-    seed : int
-        Of the shuffling.
-
-    Raises
-    ------
-    ConfigError
-        If arguments exclude each other.
-    """
+    """The batches of every epoch, from the words that ``DataLoader`` takes, or raise `ConfigError`."""
 
     def __init__(
         self,

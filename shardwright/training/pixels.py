@@ -49,20 +49,7 @@ class Workspace:
 
 
 def crop(image: Pixels, window: Sequence[int], space: Workspace) -> Tensor:
-    """Cut a window out of an image.
-
-    Parameters
-    ----------
-    image : uint8, shape (H, W, C)
-    window : sequence of int
-        Top, left, height, width.
-    space : Workspace
-
-    Returns
-    -------
-    uint8 tensor (1, C, height, width), channels-last
-        It lies in `image` or `space`.
-    """
+    """Cut a window out of an image."""
     top, left, height, width = window
     part = image[top : top + height, left : left + width]
     if not part.flags.c_contiguous:
@@ -75,13 +62,7 @@ def crop(image: Pixels, window: Sequence[int], space: Workspace) -> Tensor:
 def crop_and_resize(
     image: Pixels, window: Sequence[int], flip: bool, size: tuple[int, int], space: Workspace
 ) -> Tensor:
-    """Cut a window out of an image, bring it to a size, and turn left and right if `flip`.
-
-    Returns
-    -------
-    uint8 tensor (1, C, *size), channels-last
-        It may lie in `space`.
-    """
+    """Cut a window out of an image, bring it to a size, and turn left and right if `flip`."""
     out = space.batch("resized", size)
     top, left, height, width = window
     if flip and height * width < size[0] * size[1]:  # whatever has fewer pixels is turned
@@ -93,15 +74,7 @@ def crop_and_resize(
 
 
 class Normalizer:
-    """(pixel / 255 - mean) / std for one size of image, from uint8 into any float type.
-
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width.
-    mean, std : sequence of float
-        One value per channel, for pixels from 0 to 1.
-    """
+    """(pixel / 255 - mean) / std for one size of image, from uint8 into any float type."""
 
     def __init__(self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
         self._shape = (size[0], size[1] * len(mean))
@@ -111,14 +84,7 @@ class Normalizer:
         self._offset = (-per_channel[0] / per_channel[1]).float().repeat(size[1])
 
     def __call__(self, batch: Tensor, out: Tensor, space: Workspace) -> None:
-        """Normalize an image.
-
-        Parameters
-        ----------
-        batch : uint8 (1, C, H, W), channels-last
-        out : (H, W, C) of any float type
-        space : Workspace
-        """
+        """Normalize an image."""
         wide = space.rows(self._shape)  # stays in the cache, while `out` is far away
         wide.copy_(batch.permute(0, 2, 3, 1).view(self._shape))
         torch.addcmul(self._offset, wide, self._factor, out=out.view(self._shape))

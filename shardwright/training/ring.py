@@ -16,13 +16,7 @@ __all__ = ["Pool", "Ring", "Slot"]
 
 
 class Slot:
-    """One buffer of a ring.
-
-    Attributes
-    ----------
-    tensor : Tensor
-        The whole buffer, for whoever fills it.
-    """
+    """One buffer of a ring."""
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, give_back: Callable[["Slot"], None] | None) -> None:
         # Page-locked memory comes from torch's own cache, which also waits for running copies to a GPU.
@@ -49,16 +43,7 @@ class Slot:
 
 
 class Ring:
-    """As many buffers of one kind as are in use at once; safe in threads.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Of one row. A buffer has as many rows as the largest batch so far.
-    dtype : torch.dtype
-    pin : bool
-        Whether the memory is page-locked, for transfers to a GPU.
-    """
+    """As many buffers of one kind as are in use at once; safe in threads."""
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, pin: bool = False) -> None:
         self.shape, self.dtype, self.pin = tuple(shape), dtype, pin
@@ -82,11 +67,6 @@ class Pool:
     """Buffers of every size, each lent as an array until nothing refers to it; safe in threads.
 
     Fresh memory costs a photograph a quarter of its decoding time.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes that are kept for later.
     """
 
     def __init__(self, limit: int = 2**28) -> None:

@@ -16,8 +16,17 @@ from shardwright.base.fields import Field
 from shardwright.base.images import to_array
 from shardwright.base.values.tv import as_tv_tensors
 from shardwright.base.views import Decoding, View, as_view
-from shardwright.training.columns import Column, FixedColumn, ImageColumn, ListColumn, Part, ScalarColumn, Tools, naming
-from shardwright.training.converted import ConvertedColumn
+from shardwright.training.batchers import (
+    Batcher,
+    ConvertedBatcher,
+    FixedBatcher,
+    ImageBatcher,
+    ListBatcher,
+    Piece,
+    ScalarBatcher,
+    Tools,
+    naming,
+)
 from shardwright.training.ring import Ring
 from shardwright.training.transforms import FusedTransform
 
@@ -36,18 +45,10 @@ def thread_tools() -> Tools:
 
 
 class Work(ABC):
-    """Makes batches, part by part.
+    """Makes batches, part by part."""
 
-    Attributes
-    ----------
-    part_size : int
-        Samples that one thread takes at a time.
-    ahead : int
-        Batches that are well made ahead of the one in use.
-    """
-
-    part_size: int = 16
-    ahead: int = 2
+    part_size: int = 16  # samples that one thread takes at a time
+    ahead: int = 2  # batches that are well made ahead of the one in use
 
     def numbers(self, indices: Sequence[Any]) -> NDArray[Any]:
         """Return the indices of a batch as one array."""
@@ -58,7 +59,7 @@ class Work(ABC):
         """Return a store for a batch of `count` samples."""
 
     @abstractmethod
-    def fill(self, store: Any, part: Part, indices: Sequence[Any]) -> None:
+    def fill(self, store: Any, part: Piece, indices: Sequence[Any]) -> None:
         """Make the samples of a part; called by any thread."""
 
     @abstractmethod
@@ -67,17 +68,7 @@ class Work(ABC):
 
 
 class ReaderWork(Work):
-    """Stored values of a view, in whole columns.
-
-    Parameters
-    ----------
-    view : View
-    decoding : Decoding
-        Of the view.
-    transform : FusedTransform, optional
-        For the first image field.
-    pin : bool
-    """
+    """Stored values of a view, in whole columns."""
 
     def __init__(self, view: View, decoding: Decoding, transform: FusedTransform | None, pin: bool) -> None:
         self.view, where = view, decoding.where
@@ -91,7 +82,7 @@ class ReaderWork(Work):
                 "fit; use transforms= of the reader, or columns= without the mask"
             )
         self.columns = [
-            ImageColumn(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform, decoding.decoder)
+            ImageBatcher(f, where, Ring((*transform.size, 3), transform.dtype, pin), transform, decoding.decoder)
             if transform and f is target
             else _plain_column(f, decoding, pin)
             for f in view.fields
@@ -99,14 +90,14 @@ class ReaderWork(Work):
         self._as_tv_tensors = as_tv_tensors(view.fields) if decoding.output == "tv_tensor" and not transform else None
         if transform is None:
             self.ahead = 1  # batches of whole images are large: the fewer at a time, the more stays in the cache
-        if all(isinstance(c, (FixedColumn, ScalarColumn)) for c in self.columns):
+        if all(isinstance(c, (FixedBatcher, ScalarBatcher)) for c in self.columns):
             self.part_size = 256  # nothing to compute: the fewer calls the better
 
     def begin(self, count: int) -> list[Any]:
         """Return one store per column."""
         return [column.begin(count) for column in self.columns]
 
-    def fill(self, store: list[Any], part: Part, indices: Sequence[Any]) -> None:
+    def fill(self, store: list[Any], part: Piece, indices: Sequence[Any]) -> None:
         """Read, then have each column take its values."""
         tools = thread_tools()
         out = {}
@@ -130,31 +121,20 @@ class ReaderWork(Work):
         return values if len(values) > 1 else values[0]
 
 
-def _plain_column(field: Field, decoding: Decoding, pin: bool) -> Column:
+def _plain_column(field: Field, decoding: Decoding, pin: bool) -> Batcher:
     where, mode = decoding.where, decoding.modes.get(field.name)
     if field.is_scalar:
-        return ScalarColumn(field, where)
+        return ScalarBatcher(field, where)
     if field.is_fixed and field.kind == "image" and mode is not None and mode != field.mode:
-        return ConvertedColumn(field, where, mode, pin)
+        return ConvertedBatcher(field, where, mode, pin)
     if field.is_fixed:
         dtype = torch.from_numpy(np.empty(0, field.dtype)).dtype
-        return FixedColumn(field, where, Ring(field.shape or (), dtype, pin))
-    return ListColumn(field, where, decoding.output, mode, decoding.decoder)
+        return FixedBatcher(field, where, Ring(field.shape or (), dtype, pin))
+    return ListBatcher(field, where, decoding.output, mode, decoding.decoder)
 
 
 class SampleWork(Work):
-    """Samples of any map-style data set, one at a time.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    transform : callable, optional
-        Of the first image of a sample, where the data set says which one that is; else of its
-        ``image``, or of its first value.
-    collate : callable
-        Makes a batch of a list of samples.
-    pin : bool
-    """
+    """Samples of any map-style data set, one at a time."""
 
     def __init__(
         self,
@@ -178,13 +158,13 @@ class SampleWork(Work):
         """Return a list to be filled."""
         return [None] * count
 
-    def fill(self, store: list[Any], part: Part, indices: Sequence[Any]) -> None:
+    def fill(self, store: list[Any], part: Piece, indices: Sequence[Any]) -> None:
         """Ask the data set for each sample."""
         for row, index in enumerate(indices):
             with naming(index, f"{type(self.dataset).__name__}"):
                 store[part.start + row] = self._transformed(self.dataset[index], part, row)
 
-    def _transformed(self, sample: Any, part: Part, row: int) -> Any:
+    def _transformed(self, sample: Any, part: Piece, row: int) -> Any:
         if self.transform is None:
             return sample
         if isinstance(sample, dict):
@@ -195,7 +175,7 @@ class SampleWork(Work):
             return (*sample[:first], self._image(sample[first], part, row), *sample[first + 1 :])
         return self._image(sample, part, row)
 
-    def _image(self, image: Any, part: Part, row: int) -> Any:
+    def _image(self, image: Any, part: Piece, row: int) -> Any:
         if not isinstance(self.transform, FusedTransform):
             return self.transform(image)  # type: ignore[misc]  # only called where there is one
         pixels = to_array(image, "RGB")

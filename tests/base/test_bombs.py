@@ -248,7 +248,7 @@ FORGED = {
     hdf5_images_never_written: ("hdf5", "the file is too small"),
     hdf5_label_in_a_chunk: ("hdf5", "in chunks"),
     hdf5_label_never_written: ("hdf5", "the file is too small"),
-    parquet_of_one_label: ("parquet", "not an uncompressed PLAIN data page"),
+    parquet_of_one_label: ("parquet", "it is compressed"),
 }
 
 

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError
-from shardwright.base.export import export, target_names
+from shardwright.base.export import export
 from shardwright.base.fields import Field
+from shardwright.base.formats import export_targets
 from shardwright.base.images import EncodedImage
 from shardwright.base.reader import open_reader
 from shardwright.base.source import Source
@@ -290,7 +291,7 @@ def test_numpy_and_h5py_open_the_fixed_formats(work: Path) -> None:
 # Outputs, whole or not at all.
 
 
-@pytest.mark.parametrize("to", target_names())
+@pytest.mark.parametrize("to", export_targets())
 def test_an_output_that_exists_is_never_touched(to: str, work: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "file").write_text("mine")
@@ -302,7 +303,7 @@ def test_an_output_that_exists_is_never_touched(to: str, work: Path, tmp_path: P
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("to", target_names())
+@pytest.mark.parametrize("to", export_targets())
 def test_a_failed_export_leaves_nothing_and_a_killed_one_is_cleared(to: str, work: Path, tmp_path: Path) -> None:
     class Failing(Rich):
         def __getitem__(self, index: int) -> dict[str, Any]:
@@ -320,7 +321,7 @@ def test_a_failed_export_leaves_nothing_and_a_killed_one_is_cleared(to: str, wor
     assert not (tmp_path / "out" / "left").exists()
 
 
-@pytest.mark.parametrize("to", target_names())
+@pytest.mark.parametrize("to", export_targets())
 def test_the_same_split_gives_the_same_bytes(to: str, work: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         export(work / "memmap", tmp_path / name / "out", to)
@@ -388,7 +389,7 @@ def test_a_stopped_export_says_that_nothing_was_written(
     def stopped(*arguments: Any, **options: Any) -> None:
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr("shardwright.cli.export.export", stopped)
+    monkeypatch.setattr("shardwright.base.export.export", stopped)
     assert main(["export", str(work / "parquet"), str(tmp_path / "out"), "--to", "folder"]) == 143
     assert capsys.readouterr().err == "shardwright: stopped by SIGTERM; nothing was written\n"
 

@@ -211,18 +211,19 @@ def test_ids_without_a_colour_survive_the_png(colours):
 @pytest.mark.skipif(not CAMVID.is_dir(), reason=f"needs the CamVid sample in {CAMVID}")
 @pytest.mark.parametrize("name", format_names())
 def test_every_camvid_pair_comes_back(tmp_path, name):
-    from shardwright.folders.segmentation import CamVidSource
+    from shardwright.folders.segmentation import ParallelFoldersSource
 
     files = [sorted((CAMVID / folder).iterdir()) for folder in ("train", "trainannot")]
     size = (90, 120)
-    reader = open_reader(convert(CamVidSource(CAMVID), tmp_path, name, batch_size=8), output="numpy")
+    source = ParallelFoldersSource(CAMVID / "train", CAMVID / "trainannot")
+    reader = open_reader(convert(source, tmp_path, name, batch_size=8), output="numpy")
     assert len(reader) == len(files[0]) == 60
     for (image, mask), *paths in zip(reader, *files, strict=True):
         assert np.array_equal(image, np.asarray(Image.open(paths[0])))
         assert np.array_equal(mask, np.asarray(Image.open(paths[1])))
     if name not in FIXED:
         return
-    small = convert(CamVidSource(CAMVID), tmp_path / "small", name, shape=size, batch_size=8)
+    small = convert(source, tmp_path / "small", name, shape=size, batch_size=8)
     for (_, mask), path in zip(open_reader(small, output="numpy"), files[1], strict=True):
         ids = np.asarray(Image.open(path))  # 360 x 480: every fourth pixel, from the middle of four
         assert np.array_equal(mask, ids[2::4, 2::4])

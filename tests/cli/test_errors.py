@@ -69,7 +69,7 @@ def test_a_traceback_only_when_asked(out: Path, run: Run) -> None:
 
 
 def test_an_error_nobody_expected_is_one_line_too(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shardwright.cli.formats.format_names", lambda: 1 / 0)
+    monkeypatch.setattr("shardwright.cli.formats.technologies", lambda: 1 / 0)
     code, _, errors = run("formats")
     assert code == 1
     assert re.fullmatch(r"shardwright: ZeroDivisionError: .*--traceback.*\n", errors)
@@ -79,7 +79,7 @@ def test_a_python_without_the_library_is_told_of(run: Run, monkeypatch: pytest.M
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'tqdm'")
 
-    monkeypatch.setattr("shardwright.cli.formats.format_names", missing)
+    monkeypatch.setattr("shardwright.cli.formats.technologies", missing)
     _, _, errors = run("formats")
     assert errors.startswith("shardwright: No module named 'tqdm'; install shardwright into the Python that runs it")
     assert sys.executable in errors

@@ -7,9 +7,22 @@ import sys
 
 import pytest
 
-from shardwright.base.formats import format_names
+from shardwright.base.formats import technologies
 from shardwright.cli.main import COMMANDS
 from tests.cli.commands import ROOT, Run, command
+
+MATRIX = """\
+                converter         reader         source  in place  export
+arrays          -                 MemmapReader   yes     yes       npz
+folders         -                 -              yes     -         folder
+hdf5            HDF5Converter     HDF5Reader     yes     yes       -
+memmap          MemmapConverter   MemmapReader   arrays  yes       -
+parquet         ParquetConverter  ParquetReader  yes     yes       -
+pyarrow_ipc     IpcConverter      IpcReader      yes     yes       -
+splits          -                 -              yes     -         -
+tar             TarConverter      TarReader      yes     yes       webdataset
+tfrecord        -                 -              yes     -         tfrecord
+torch_datasets  -                 -              yes     -         -"""
 
 
 def test_help_lists_the_commands_examples_and_exit_codes(run: Run) -> None:
@@ -47,13 +60,18 @@ def test_help_and_formats_do_not_wait_for_torch() -> None:
     assert done.stdout.splitlines()[-1] in ("[]", "['pyarrow']")
 
 
-def test_formats_lists_every_format(run: Run) -> None:
+def test_formats_shows_the_doors_of_every_format(run: Run) -> None:
     code, printed, _ = run("formats")
     assert code == 0
-    assert [line.split()[0] for line in printed.splitlines()] == format_names()
+    matrix, meaning, summaries = printed.split("\n\n")
+    names = sorted(record.name for record in technologies())
+    assert [line.split()[0] for line in matrix.splitlines()[1:]] == names
+    assert [line.split()[0] for line in summaries.splitlines()] == names
+    assert matrix == MATRIX
+    assert all(word in meaning for word in ("converter", "reader", "source", "in place", "export"))
 
 
 def test_it_is_a_module_too() -> None:
     done = command("formats")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("hdf5 ")
+    assert "\nhdf5 " in done.stdout

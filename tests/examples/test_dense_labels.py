@@ -46,6 +46,16 @@ def write_streets(root, split, count):
             picture.save(root / folder / f"{number:02d}.png")
 
 
+def test_camvids_layout(example, tmp_path):
+    write_streets(tmp_path, "train", 3)
+    write_streets(tmp_path, "val", 1)
+    assert len(example.pairs_of(tmp_path, "train")) == 3
+    source = example.pairs_of(tmp_path, "val")
+    assert len(source) == 1
+    assert source.fields["mask"].names == example.CAMVID_CLASSES
+    assert example.CAMVID_CLASSES[11] == "unlabelled"
+
+
 def test_the_network_learns_more_than_a_constant(example, tmp_path, capsys):
     write_streets(tmp_path / "CamVid", "train", 20)
     losses, scores, constant = example.train(tmp_path / "CamVid", tmp_path / "out", epochs=6, size=48)

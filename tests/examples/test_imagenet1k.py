@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from shardwright.base.reader import open_reader
-from shardwright.folders.imagenet import imagenet_validation
 from shardwright.parquet.converter import ParquetConverter
+from shardwright.tar.imagenet import imagenet_validation
 from tests.conformance.tools import encoded, hashes, picture
 from tests.folders.test_imagenet import add, class_table, validation_archive
 

@@ -16,7 +16,6 @@ import torch
 
 from shardwright.base.errors import ConfigError, LockedError, OutputExistsError, PlanMismatchError
 from shardwright.base.storage.lock import take_lock
-from shardwright.memmap.single_file import SingleFile, available_memory, check_memory, write_single_file
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/tf_to_pytorch"
@@ -24,11 +23,14 @@ FOLDER = ROOT / "examples/tf_to_pytorch"
 
 def load(name):
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+single_file = load("single_file")
+SingleFile, write_single_file = single_file.SingleFile, single_file.write_single_file
+available_memory, check_memory = single_file.available_memory, single_file.check_memory
 convert = load("convert_tf_to_pytorch")
 verify = load("verify_pytorch_dataset")
 
@@ -215,8 +217,8 @@ def test_memory_limits_are_seen(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((4, 64, 64), np.uint8))
     code = (
         "import resource, sys\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from shardwright.memmap.single_file import available_memory\n"
+        f"sys.path[:0] = {[str(ROOT), str(FOLDER)]!r}\n"
+        "from single_file import available_memory\n"
         "before = available_memory()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**36, 2**36))\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
@@ -362,6 +364,7 @@ def test_two_gigabytes_in_less_than_100_megabytes(tmp_path):
     np.save(tmp_path / "labels.npy", np.array([f"class {i % 37:02d}" for i in range(shape[0])]))
     code = (
         "import importlib.util, sys, torch\n"
+        f"sys.path.insert(0, {str(FOLDER)!r})\n"
         f"spec = importlib.util.spec_from_file_location('script', {str(FOLDER / 'convert_tf_to_pytorch.py')!r})\n"
         "script = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(script)\n"

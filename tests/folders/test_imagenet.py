@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.folders.imagenet import imagenet_validation, validation_classes
+from shardwright.folders.imagenet import validation_classes
+from shardwright.tar.imagenet import imagenet_validation
 from tests.conformance.tools import encoded, picture
 
 TRUTH = (2, 1, 2, 3)

@@ -1,4 +1,4 @@
-"""Images with masks as input: two folders, CamVid, and torchvision's segmentation data sets."""
+"""Images with masks as input: two folders, and torchvision's segmentation data sets."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.formats import get_format
 from shardwright.base.open_source import open_source
 from shardwright.base.reader import open_reader
-from shardwright.folders.segmentation import CAMVID_CLASSES, CamVidSource, ParallelFoldersSource
+from shardwright.folders.segmentation import ParallelFoldersSource
 from shardwright.torch_datasets.segmentation_datasets import SegmentationSource, is_segmentation
 from shardwright.torch_datasets.source import DatasetSource
 from shardwright.torch_datasets.torchvision_files import VOC_CLASSES
@@ -136,18 +136,6 @@ def test_other_files_are_another_input(folders):
     assert before.state() != after.state()
     with pytest.raises(InputError, match=r"b\.png has changed"):
         before[1]
-
-
-def test_camvids_layout(tmp_path):
-    for split, count in (("train", 3), ("val", 1)):
-        for number in range(count):
-            write(tmp_path / split / f"0001TP_{number}.png", picture(number))
-            write(tmp_path / f"{split}annot" / f"0001TP_{number}.png", mask(number))
-    assert len(CamVidSource(tmp_path)) == 3
-    source = CamVidSource(tmp_path, "val")
-    assert len(source) == 1
-    assert source.fields["mask"].names == CAMVID_CLASSES
-    assert CAMVID_CLASSES[11] == "unlabelled"
 
 
 # --- torchvision --------------------------------------------------------------------------

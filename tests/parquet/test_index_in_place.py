@@ -12,6 +12,7 @@ import pytest
 from shardwright.base.errors import InputError
 from shardwright.base.index_files import index_files
 from shardwright.base.reader import open_reader
+from shardwright.tar.converter import TarConverter
 from tests.base.index_files.files import COUNT, IMAGE, LABELS, PNGS, by_pyarrow_file, refused, table
 
 
@@ -22,7 +23,7 @@ def test_parquet_that_is_compressed_or_encoded_says_to_convert(
     """Faults 119, 120: nothing is inflated."""
     options = {"compression": "none", "use_dictionary": True} | options
     pq.write_table(table(), tmp_path / "a.parquet", **options)
-    refused(tmp_path / "a.parquet", InputError, f"(?s){why}.*convert it")
+    refused(tmp_path / "a.parquet", InputError, rf"(?s){why}.*convert it.*ParquetConverter\(input_data='.*a\.parquet'")
 
 
 def test_columns_that_are_compressed_are_left_out_and_told(tmp_path: Path) -> None:
@@ -30,17 +31,21 @@ def test_columns_that_are_compressed_are_left_out_and_told(tmp_path: Path) -> No
     path = tmp_path / "a.parquet"
     pq.write_table(table(text=["a"] * COUNT), path, compression=codecs, use_dictionary=False)
     manifest = index_files(path)
-    assert manifest.ignored == {"column text: compressed (snappy)": COUNT}
+    assert manifest.ignored == {"field text: compressed (snappy)": COUNT}
     assert open_reader(tmp_path).targets.tolist() == LABELS
 
 
-def test_missing_values_are_told(tmp_path: Path) -> None:
+def test_missing_images_are_told_and_may_be_skipped(tmp_path: Path) -> None:
     images = pa.array([{"bytes": PNGS[0], "path": None}, {"bytes": None, "path": "far/away.png"}], IMAGE)
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", compression="none", use_dictionary=False)
-    refused(tmp_path / "a.parquet", InputError, "1 values are missing")
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), pa.schema([("image", IMAGE)])) as writer:
         writer.write_table(pa.table({"image": images}))
-    refused(tmp_path / "a.arrow", InputError, "1 values are missing")
+    for name in ("a.parquet", "a.arrow"):
+        refused(tmp_path / name, InputError, r"1 of 2 images are missing.*on_error='skip'")
+        with pytest.raises(InputError, match=f"{name}, sample 1: field 'image' has no value"):
+            TarConverter(tmp_path / name, tmp_path / f"raised {name}").convert()
+        TarConverter(tmp_path / name, tmp_path / f"out {name}", on_error="skip").convert()
+        assert len(open_reader(tmp_path / f"out {name}")) == 1
 
 
 def test_arrow_that_is_compressed_says_to_convert(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_arrow_that_is_compressed_says_to_convert(tmp_path: Path) -> None:
 
 
 def test_arrow_columns_of_other_types_are_left_out_and_told(tmp_path: Path) -> None:
-    """Fault 119: dictionaries, nested and extension types; none of them is built."""
+    """Fault 119: dictionaries, nested and extension types; none of them is indexed."""
     numbers = pa.array([[n, n + 1] for n in range(COUNT)], pa.list_(pa.int32(), 2))
     tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.int32(), [2]), numbers)
     words = pa.array(["a"] * COUNT).dictionary_encode()
@@ -61,9 +66,9 @@ def test_arrow_columns_of_other_types_are_left_out_and_told(tmp_path: Path) -> N
     with pa.ipc.new_file(tmp_path / "a.arrow", odd.schema) as writer:
         writer.write_table(odd)
     manifest = index_files(tmp_path)
-    assert {f.name for f in manifest.fields} >= {"image", "label"}
-    for name in ("words", "nested"):
-        assert any(name in reason for reason in manifest.ignored), manifest.ignored
+    assert [f.name for f in manifest.fields] == ["image", "label"]
+    names = [reason.split(":")[0] for reason in sorted(manifest.ignored)]
+    assert names == ["column tensors", "field nested", "field words"]
     assert len(list(open_reader(tmp_path))) == COUNT
 
 

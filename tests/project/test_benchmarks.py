@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import reads
 from benchmarks.data import Sizes, generate_jpegs, make_settings
 from benchmarks.jobs import Run
 from benchmarks.measure import Session
@@ -150,3 +151,13 @@ def test_settings_hold_the_same_images_in_every_form(tmp_path: Path) -> None:
     assert labels.tolist() == [0, 0, 1, 2, 0, 0]
     assert np.array_equal(images[0], images[4])
     assert not np.array_equal(images[0], images[1])
+
+
+def test_reads_are_measured_over_few_and_many_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reads, "SAMPLES", 70)
+    reads.main(str(tmp_path), "1", "3")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["shards"] for line in lines] == [1, 3]
+    assert all(set(line["microseconds"]) == {"len", "reader[i]", "__getitems__(64)"} for line in lines)

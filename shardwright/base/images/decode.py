@@ -15,7 +15,17 @@ from shardwright.base.images.modes import to_mode
 from shardwright.base.images.pillow import open_image
 from shardwright.base.images.probe import Buffer, is_png, probe
 
-__all__ = ["Array", "EncodedImage", "ImageLike", "channels_last", "decode", "decode_pil", "to_array", "to_pil"]
+__all__ = [
+    "Array",
+    "EncodedImage",
+    "ImageLike",
+    "channels_first",
+    "channels_last",
+    "decode",
+    "decode_pil",
+    "to_array",
+    "to_pil",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Exif: TypeAlias = Literal["ignore", "apply"]
@@ -156,6 +166,11 @@ def channels_last(image: Array | torch.Tensor) -> Array:
         image = image.detach().cpu()
         image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     return image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+
+
+def channels_first(pixels: torch.Tensor, batch: bool = False) -> torch.Tensor:
+    """Return (H, W[, C]) as (C, H, W), or with `batch` (N, H, W[, C]) as (N, C, H, W), without a copy."""
+    return pixels.movedim(-1, -3) if pixels.ndim == 3 + batch else pixels.unsqueeze(-3)
 
 
 def _pixels_of(image: object) -> Array | Image.Image:

@@ -24,30 +24,6 @@ def decode_jpeg(data: bytes, mode: str | None, decoder: Decoder = "auto") -> npt
 
     A file that ends too early is refused, also when somebody has put an end marker behind it
     (then Pillow would fill the rest with gray). Other damage is decoded as Pillow does.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    mode : str, optional
-        "RGB" makes a gray image RGB.
-    decoder : {"auto", "fast", "pillow", "torchcodec"}
-        simplejpeg with the arithmetic that gives Pillow's pixels bit by bit; or with the
-        faster one, which is 1 gray level off in the mean and 4% faster; none; torchcodec.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        uint8 (H, W) or (H, W, 3), C-contiguous.
-
-    Raises
-    ------
-    InputError
-        If the file ends too early.
-    LimitError
-        If it has more pixels than are read.
-    ConfigError
-        If `decoder` is unknown or not installed.
     """
     header = None if check_choice("decoder", decoder, DECODERS) == "pillow" else plain_jpeg_header(data)
     if header is None:

@@ -14,34 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.images.decode import EncodedImage, ImageLike, channels_last, to_pil
+from shardwright.base.images.decode import EncodedImage, ImageLike, channels_first, channels_last, to_pil
 from shardwright.base.images.encode import encode
 
-__all__ = ["encode_ids", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
+__all__ = ["encode_ids", "ids_as_tensor", "ids_to_pil", "ids_to_tensor", "palette_of", "to_ids"]
 
 _NATIVE = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK")
 # torch does little with these types; the next wider one holds every value.
-_WIDER: dict[str, type[np.integer[Any]]] = {"uint16": np.int32, "uint32": np.int64}
+_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 
 
 def to_ids(mask: ImageLike) -> NDArray[Any]:
-    """Return the pixel values of a mask as they are.
-
-    Parameters
-    ----------
-    mask : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
-        Arrays are (H, W[, C]) and tensors ([C, ]H, W), of any number type.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W), or (H, W, C) for more channels than one.
-
-    Raises
-    ------
-    InputError
-        If it is no image, or has values that no mask holds.
-    """
+    """Return the pixel values of a mask as they are, or raise `InputError`."""
     if isinstance(mask, (EncodedImage, bytes)):
         mask = to_pil(mask)
     if isinstance(mask, Image.Image):
@@ -77,13 +61,7 @@ def palette_of(mask: Any) -> tuple[int, ...] | None:
 
 
 def ids_to_pil(ids: NDArray[Any], palette: tuple[int, ...] | None = None) -> Image.Image:
-    """Return ids as a PIL image, in the palette's colours if there is one.
-
-    Raises
-    ------
-    ConfigError
-        If no mode holds them.
-    """
+    """Return ids as a PIL image, in the palette's colours if there is one, or raise `ConfigError`."""
     try:
         image = Image.fromarray(np.ascontiguousarray(ids))
     except TypeError:
@@ -98,26 +76,17 @@ def ids_to_pil(ids: NDArray[Any], palette: tuple[int, ...] | None = None) -> Ima
 
 def ids_to_tensor(ids: NDArray[Any]) -> torch.Tensor:
     """Return ids as a tensor (H, W) or (C, H, W); 16-bit ones as int32, since torch hardly computes with uint16."""
-    wider = _WIDER.get(ids.dtype.name)
-    tensor = torch.from_numpy(ids if wider is None else ids.astype(wider))
-    return tensor if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+    return ids_as_tensor(torch.from_numpy(ids))
+
+
+def ids_as_tensor(ids: torch.Tensor, batch: bool = False) -> torch.Tensor:
+    """Return ids (H, W[, C]), or with `batch` (N, H, W[, C]), channels first and in a type torch computes with."""
+    ids = ids.to(_WIDER.get(ids.dtype, ids.dtype))
+    return ids if ids.ndim == 2 + batch else channels_first(ids, batch)
 
 
 def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes:
-    """Encode a mask without loss.
-
-    Parameters
-    ----------
-    mask : PIL.Image.Image, numpy.ndarray or torch.Tensor
-        As for `to_ids`.
-    palette : tuple of int, optional
-        Colours for an array of ids; a PIL image has its own.
-
-    Raises
-    ------
-    InputError, ConfigError
-        If no image file holds its values.
-    """
+    """Encode a mask without loss, or raise `InputError` or `ConfigError`."""
     if not isinstance(mask, Image.Image) or mask.mode == "I":
         mask = ids_to_pil(to_ids(mask), palette)
     return encode(_with_all_colours(mask))

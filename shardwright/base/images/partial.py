@@ -26,46 +26,13 @@ _CUT = "extraneous bytes before marker"
 
 
 def crop_header(data: Buffer) -> JpegHeader | None:
-    """Return the header of a JPEG that `decode_into` and `decode_rows` take, else None.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    InputError
-        If the file ends before its pixels begin.
-    LimitError
-        If it has more pixels than are read.
-    """
+    """Return the header of a JPEG that `decode_into` and `decode_rows` take, else None."""
     header = plain_jpeg_header(data)
     return header if header and header.complete and header.height and header.width else None
 
 
 def decode_into(data: Buffer, out: Array, *, decoder: Decoder = "auto") -> Array:
-    """Decode a JPEG that has a `crop_header`, to RGB.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    out : uint8 (height, width, 3)
-        Where the pixels go.
-    decoder : {"auto", "fast"}
-        As for `decode`.
-
-    Returns
-    -------
-    uint8 (height, width, 3)
-        `out`, or an array of its own if only Pillow reads the file.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Decode a JPEG that has a `crop_header`, to RGB, or raise `InputError`."""
     fast = decoder == "fast"
     try:
         simplejpeg.decode_jpeg(data, "RGB", fastdct=fast, fastupsample=fast, buffer=out)
@@ -77,34 +44,7 @@ def decode_into(data: Buffer, out: Array, *, decoder: Decoder = "auto") -> Array
 def decode_rows(
     data: Buffer, header: JpegHeader, stop: int, place: Place, *, shrink: int = 1, decoder: Decoder = "auto"
 ) -> Array:
-    """Decode at least the rows above `stop` of a JPEG, to RGB.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    header : JpegHeader
-        Its `crop_header`.
-    stop : int
-        The first row that is not needed.
-    place : callable
-        Gets the shape (height, width, 3) and returns the uint8 array to decode into.
-    shrink : {1, 2, 4, 8}
-        Decode to a part of height and width, rounded up: the decoder then computes that
-        many fewer pixels, each about the mean of those it stands for.
-    decoder : {"auto", "fast"}
-        As for `decode`.
-
-    Returns
-    -------
-    uint8 (rows / shrink, width / shrink, 3)
-
-    Raises
-    ------
-    InputError
-        If the file is damaged above that row. Damage below it is not looked for; the
-        hash of a stored sample tells that.
-    """
+    """Decode at least the rows above `stop` of a JPEG, to RGB, or raise `InputError`."""
     height = _rows_to_decode(data, header, stop)
     shape = (-(-height // shrink), -(-header.width // shrink), 3)
     out, fast = place(shape), decoder == "fast"

@@ -76,15 +76,7 @@ def first_bytes(data: bytes) -> str:
 
 
 def check_image(height: int, width: int, mode: str) -> None:
-    """Refuse an image that is too large or of a mode that is not read.
-
-    Raises
-    ------
-    LimitError
-        If it has more than `MAX_PIXELS` pixels.
-    UnsupportedImageError
-        If its pixels are of another kind than 8- or 16-bit ones.
-    """
+    """Refuse an image that is too large or of a mode that is not read."""
     if height * width > MAX_PIXELS:
         raise LimitError(
             f"the image has {height} x {width} = {height * width:,} pixels, more than the "
@@ -98,27 +90,7 @@ def check_image(height: int, width: int, mode: str) -> None:
 
 
 def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Image.Image:
-    """Open an encoded image with Pillow, but only if it is of a format that is read.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole image file.
-    load : bool
-        Decode the pixels now. Truncated data is an error whatever
-        ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` says.
-    upright : bool
-        With `load`: turn the image as its EXIF orientation says.
-
-    Raises
-    ------
-    InputError
-        If `data` is empty, damaged, truncated or no image.
-    UnsupportedImageError
-        If it is an image of a format or mode that is not read.
-    LimitError
-        If it has more than `MAX_PIXELS` pixels.
-    """
+    """Open an encoded image with Pillow, but only if it is of a format that is read."""
     with guarded(data):
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         check_image(image.height, image.width, image.mode)
@@ -129,18 +101,7 @@ def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Ima
 
 @contextmanager
 def guarded(data: bytes) -> Iterator[None]:
-    """Have Pillow refuse truncated images in here, and turn its errors into ours.
-
-    Parameters
-    ----------
-    data : bytes
-        The image file that is worked on, for the message.
-
-    Raises
-    ------
-    InputError, UnsupportedImageError, LimitError
-        As `open_image`.
-    """
+    """Have Pillow refuse truncated images in here, and turn its errors into ours."""
     try:
         with _strict:
             yield

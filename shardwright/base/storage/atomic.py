@@ -135,24 +135,7 @@ def sync_files(folder: Path) -> None:
 
 
 def write_file(path: Path, write: Callable[[Any], None]) -> StoredFile:
-    """Write a file under a temporary name, make it durable, then give it its name.
-
-    Parameters
-    ----------
-    path : Path
-    write : callable
-        Gets a binary file that takes ``write(bytes)``.
-
-    Returns
-    -------
-    StoredFile
-        Its size and hash.
-
-    Raises
-    ------
-    StorageError
-        If the file system fails; no file is left.
-    """
+    """Write a file under a temporary name, make it durable, then give it its name, or raise `StorageError`."""
     temporary = path.with_name(f".{path.name}.tmp" if not path.name.startswith(".") else f"{path.name}.tmp")
     with storage_errors(path):
         try:

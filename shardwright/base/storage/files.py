@@ -59,14 +59,6 @@ class FileCache:
 
     Safe in threads, and in a forked child, which begins with none. Pickling
     keeps the arguments only.
-
-    Parameters
-    ----------
-    limit : int
-        Open files kept; the longest unused is closed first. A file in use is
-        never closed, so `limit` threads may hold a few more for a moment.
-    opened : callable, optional
-        Called after each opening; what it raises keeps the file from being used.
     """
 
     def __init__(self, limit: int = 64, opened: Callable[[], None] | None = None) -> None:
@@ -132,15 +124,7 @@ Run = tuple[int, int, list[Any]]
 
 
 def read_runs(fd: int, runs: Iterable[Run], path: Path) -> None:
-    """Fill the buffers of all runs.
-
-    Raises
-    ------
-    CorruptShardError
-        If the file ends before that.
-    StorageError
-        If the file system fails.
-    """
+    """Fill the buffers of all runs, or raise `CorruptShardError` or `StorageError`."""
     offset = 0
     try:
         for offset, wanted, buffers in runs:
@@ -209,11 +193,6 @@ class MappedFiles:
     A copy out of mapped memory costs no system call. In return, a file that is cut while it is
     mapped ends the process with SIGBUS. Safe in threads and in forked children; pickling gives
     an empty one.
-
-    Parameters
-    ----------
-    files : FileCache
-        Opens the files, and checks their sizes.
     """
 
     def __init__(self, files: FileCache) -> None:
@@ -224,17 +203,7 @@ class MappedFiles:
         return MappedFiles, (self._files,)
 
     def get(self, path: Path, size: int) -> NDArray[np.uint8]:
-        """Return the bytes of a file that must have `size` bytes; they cannot be written.
-
-        Raises
-        ------
-        CorruptShardError
-            If it has another size.
-        StorageError
-            If it cannot be opened.
-        LimitError
-            If the process has no room for it.
-        """
+        """Return the bytes of a file that must have `size` bytes; they cannot be written."""
         data = self._maps.get(path)
         if data is None:
             with self._lock, self._files.open(path, size) as fd:

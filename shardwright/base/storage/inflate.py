@@ -24,22 +24,14 @@ __all__ = ["Bytes", "FileBytes", "InflatedBytes", "ReadInto", "file_bytes", "hea
 ReadInto = Callable[[memoryview, int], int]
 _INPUT_STEP = 2**18  # compressed bytes read at a time
 _OUTPUT_STEP = 2**20  # bytes inflated at a time, at most
-_MARKS = 128  # places at which the state of the decompressor is kept; about 40 kB each
+# Places where the decompressor's state is kept, about 40 kB each; without any, a jump in MNIST takes 155 ms, not 11.
+_MARKS = 128
 GZIP, RAW = 31, -15  # zlib's names for the two kinds of stream
 
 
 @dataclass(frozen=True, slots=True)
 class FileBytes:
-    """Part of a file that lies there as it is.
-
-    Parameters
-    ----------
-    path : str
-    offset, size : int
-        Where the part begins, and how many bytes it has.
-    identity : (int, int)
-        Size and modification time (ns) of the whole file when it was looked at.
-    """
+    """Part of a file that lies there as it is."""
 
     path: str
     offset: int
@@ -78,13 +70,7 @@ class FileBytes:
 
 
 def file_bytes(path: str | os.PathLike[str]) -> FileBytes:
-    """Return the bytes of a whole file.
-
-    Raises
-    ------
-    InputError
-        If it is missing, no file, or not allowed to be read.
-    """
+    """Return the bytes of a whole file, or raise `InputError`."""
     where = os.path.abspath(os.path.expanduser(os.fsdecode(path)))
     status = checked_status(os.fsencode(where))
     if os.path.isdir(where):
@@ -109,13 +95,6 @@ class InflatedBytes:
 
     The state of the decompressor is kept at up to 128 places, so a jump costs
     a small part of the stream and memory stays bounded however long it is.
-
-    Parameters
-    ----------
-    file : FileBytes
-        The compressed bytes.
-    kind : int
-        `GZIP` or `RAW`.
     """
 
     def __init__(self, file: FileBytes, kind: int) -> None:
@@ -144,13 +123,7 @@ class InflatedBytes:
             yield lambda view, offset: self._read(read, view, offset)
 
     def check(self, size: int, crc: int | None = None) -> None:
-        """Inflate everything once, so that damage is found before anything is written.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, has not `size` bytes, or not the CRC-32 `crc`.
-        """
+        """Inflate everything once, so that damage is found before anything is written, or raise `InputError`."""
         found, digest, buffer = 0, 0, memoryview(bytearray(_OUTPUT_STEP))
         with self.opened() as read:
             while found <= size and (count := read(buffer, found)):

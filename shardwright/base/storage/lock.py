@@ -23,18 +23,7 @@ __all__ = ["held_lock", "is_held", "lock_error", "owner_of", "take_lock"]
 
 @contextlib.contextmanager
 def held_lock(path: Path, **further: int) -> Iterator[Path]:
-    """Hold the lock file `path`, which tells others the process, the host and whatever is given `further`.
-
-    Yields
-    ------
-    Path
-        The file that is locked.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it.
-    """
+    """Hold the lock file `path`, which tells others the process, the host and whatever is given `further`."""
     file = take_lock(path)
     try:
         file.truncate(0)

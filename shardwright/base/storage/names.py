@@ -41,20 +41,7 @@ def unreadable(path: bytes, reason: str) -> InputError:
 
 
 def checked_status(path: bytes, entry: "os.DirEntry[bytes] | None" = None) -> os.stat_result:
-    """Return what stat says of a file or folder; links are followed.
-
-    Parameters
-    ----------
-    path : bytes
-        The file or folder.
-    entry : os.DirEntry, optional
-        Its entry in the folder above, which may know already.
-
-    Raises
-    ------
-    InputError
-        If it is missing, neither a file nor a folder, or not allowed to be read.
-    """
+    """Return what stat says of a file or folder, or of what a link leads to, or raise `InputError`."""
     try:
         status = os.stat(path) if entry is None else entry.stat()
     except OSError as error:

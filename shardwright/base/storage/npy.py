@@ -26,21 +26,7 @@ def npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:
 
 
 def read_npy_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether the order is Fortran's, and dtype; the file then stands at the first value.
-
-    Parameters
-    ----------
-    file : binary file
-    name : str
-        What messages call it.
-
-    Raises
-    ------
-    InputError
-        If the header is damaged, or that of a table or of a single number.
-    UnsafeDataError
-        If the values are Python objects.
-    """
+    """Return shape, whether the order is Fortran's, and dtype; the file then stands at the first value."""
     reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(file)

@@ -15,15 +15,7 @@ __all__ = ["Ranges", "check_ranges", "ranges_outside"]
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Where the values of one field lie in one shard.
-
-    Parameters
-    ----------
-    path : Path
-        The file that holds them.
-    offsets, lengths : int64, shape (N,)
-        Bytes, in the order of the samples.
-    """
+    """Where the values of one field lie in one shard."""
 
     path: Path
     offsets: NDArray[np.int64]
@@ -31,13 +23,7 @@ class Ranges:
 
     @classmethod
     def fixed(cls, path: Path, start: int, count: int, nbytes: int) -> "Ranges":
-        """Return `count` values of `nbytes` each, end to end from byte `start`.
-
-        Raises
-        ------
-        CorruptShardError
-            If the file is too small for them; `count` may be what a forged header says.
-        """
+        """Return `count` values of `nbytes` each, end to end from byte `start`, or raise `CorruptShardError`."""
         if start + count * nbytes > path.stat().st_size:
             raise CorruptShardError(f"{path}: {count} values of {nbytes} bytes from byte {start} are not in the file")
         if not nbytes:

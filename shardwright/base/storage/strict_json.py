@@ -16,16 +16,7 @@ def canonical_json(values: Any) -> str:
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """Parse JSON that may come from anywhere.
-
-    Raises
-    ------
-    UnsafeDataError
-        For repeated keys, NaN, numbers of more than 20 digits, nesting that
-        is too deep, or more than 64 MiB.
-    ValueError
-        If the text is not JSON.
-    """
+    """Parse JSON that may come from anywhere, or raise `UnsafeDataError` or `ValueError`."""
 
     def refuse(name: str) -> Any:
         raise UnsafeDataError(f"{what}: {name} is not allowed in JSON")

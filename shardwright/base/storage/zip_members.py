@@ -11,13 +11,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extr
 
 
 def stored_offset(file: BinaryIO, header_offset: int) -> int:
-    """Return where the bytes of a member begin, of which the zip's directory names the header.
-
-    Raises
-    ------
-    zipfile.BadZipFile
-        If there is no header of a member.
-    """
+    """Return where the bytes of a member begin, of which the zip's directory names the header."""
     size = file.seek(0, os.SEEK_END)
     if 0 <= header_offset <= size - _LOCAL_HEADER.size:
         file.seek(header_offset)

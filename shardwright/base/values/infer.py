@@ -52,21 +52,7 @@ def image_kind(name: str) -> str:
 
 
 def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "the array") -> str:
-    """Return the order of the axes of an array of images: ``"NHW"``, ``"NHWC"`` or ``"NCHW"``.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    layout : str, optional
-        What the user said.
-    name : str
-        What messages call the array.
-
-    Raises
-    ------
-    ConfigError
-        If `layout` is unknown or does not fit, or if the shape can mean several.
-    """
+    """Return the order of the axes of an array of images: ``"NHW"``, ``"NHWC"`` or ``"NCHW"``."""
     if layout is not None:
         return _checked_layout(shape, layout, name)
     if len(shape) == 3:
@@ -110,11 +96,6 @@ def field_of_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], wher
 
     ``uint8`` arrays of the shape of images are images, those called masks are masks, all others
     are stored as the arrays they are.
-
-    Raises
-    ------
-    ConfigError
-        If it is called image, and its shape can mean several layouts.
     """
     if image_kind(name) == "mask":
         is_mask = len(shape) == 3 and dtype.newbyteorder("<").str in _MASKS and 0 not in shape[1:]
@@ -136,13 +117,7 @@ def _usual_layout(channels: list[bool]) -> str:
 def number_field(
     name: str, values: NDArray[Any], where: str, names: tuple[str, ...] | None = None
 ) -> tuple[Field, NDArray[Any]]:
-    """Return the field of one number per sample, and the numbers as it stores them.
-
-    Raises
-    ------
-    InputError
-        If they are no numbers, or too large.
-    """
+    """Return the field of one number per sample, and the numbers as it stores them, or raise `InputError`."""
     if values.dtype.kind == "f":
         return Field(name, "float"), values.astype("<f8")
     if values.dtype.kind not in "biu" or (values.dtype == np.uint64 and values.max(initial=0) >= 2**63):

@@ -23,29 +23,7 @@ __all__ = ["as_npy", "ndarray_of", "pack"]
 def pack(
     field: Field, values: Sequence[Any], encoding: str = "png", quality: int | None = None, *, resize: bool = True
 ) -> Column:
-    """Turn the values of one field into a column.
-
-    Parameters
-    ----------
-    field : Field
-        How to store them.
-    values : sequence
-        One value per sample.
-    encoding, quality
-        How images that have no source bytes are encoded; masks never lose anything.
-    resize : bool
-        Whether images of another size than the field's are resized, or an error.
-
-    Returns
-    -------
-    ndarray of shape (N, *field.shape), or ByteColumn
-        The former for fixed-size fields.
-
-    Raises
-    ------
-    InputError
-        If a value is not what the field takes.
-    """
+    """Turn the values of one field into a column, or raise `InputError`."""
     if field.is_scalar:
         return np.array([_scalar(field, v) for v in values], dtype=field.dtype)
     if field.is_fixed:

@@ -14,7 +14,7 @@ from shardwright.base import images
 from shardwright.base.errors import CorruptShardError, InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
-from shardwright.base.images.decode import channels_last
+from shardwright.base.images.decode import channels_first, channels_last
 
 __all__ = ["decompress", "restore", "restore_array"]
 
@@ -22,22 +22,7 @@ __all__ = ["decompress", "restore", "restore_array"]
 def restore(
     field: Field, data: Any, output: str = "pil", mode: str | None = None, decoder: images.Decoder = "auto"
 ) -> Any:
-    """Turn the stored bytes of one value of varying size back into the value.
-
-    Parameters
-    ----------
-    field : Field
-        Without a shape.
-    data : bytes-like
-        Exactly the stored bytes, already checked.
-    output : {"pil", "numpy", "tensor", "tv_tensor", "bytes"}
-        What images become: PIL image; ndarray (H, W[, C]); tensor (C, H, W), masks
-        (H, W); their bytes. Arrays become tensors for the tensor outputs, else ndarrays.
-    mode : str, optional
-        Pillow mode of images; ``None``: each its own.
-    decoder : str
-        As for `images.decode`.
-    """
+    """Turn the stored bytes of one value of varying size back into the value."""
     if field.kind == "bytes" or output == "bytes":
         return bytes(data)
     if field.kind == "text":
@@ -58,16 +43,7 @@ def _decoded(field: Field, data: Any, output: str, mode: str | None, decoder: im
 
 
 def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:
-    """Turn one array into what `output` asks for, without a copy where possible.
-
-    Parameters
-    ----------
-    field : Field
-    array : numpy.ndarray
-        A value of fixed size as it is stored.
-    output, mode
-        As for `restore`.
-    """
+    """Turn one array into what `output` asks for, without a copy where possible."""
     if not field.is_image:
         return torch.from_numpy(np.asarray(array)) if output in ("tensor", "tv_tensor") else array  # () is a scalar
     if field.kind == "mask":
@@ -82,8 +58,7 @@ def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | No
 def _pixels_as(array: NDArray[Any], output: str) -> Any:
     if output == "numpy":
         return array
-    tensor = torch.from_numpy(array)
-    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None]
+    return channels_first(torch.from_numpy(array))
 
 
 def _ids_as(field: Field, ids: NDArray[Any], output: str) -> Any:
@@ -105,13 +80,7 @@ def _read_npy(data: Any) -> NDArray[Any]:
 
 
 def decompress(field: Field, data: Any) -> bytes:
-    """Return the `field.nbytes` bytes of a compressed value, and never more.
-
-    Raises
-    ------
-    CorruptShardError
-        If they are fewer, more, or no zlib stream.
-    """
+    """Return the `field.nbytes` bytes of a compressed value, and never more, or raise `CorruptShardError`."""
     try:
         inflated = zlib.decompressobj().decompress(data, field.nbytes + 1)
     except zlib.error as error:

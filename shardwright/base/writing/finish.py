@@ -34,11 +34,6 @@ def finished(paths: SplitPaths, plan: Plan, moving: bool = False) -> bool:
     """Whether the split is published already, by the same plan.
 
     With `moving` its files may be on their way to another folder, and are not looked at.
-
-    Raises
-    ------
-    PlanMismatchError
-        If it was published by another plan.
     """
     if not paths.manifest.exists():
         return False
@@ -70,24 +65,6 @@ def publish_when_complete(
     """Publish the split if all shards are there; else wait for the rank that will.
 
     Whoever sees the last shard publishes. No collective is held meanwhile.
-
-    Parameters
-    ----------
-    paths, target : SplitPaths
-        Where the split will be, and where its shards are written.
-    plan : Plan
-    world : int
-        Number of ranks. A split that is replaced is so once all of them have come: a late
-        one would take the new split for the old one, and wait for the others for ever.
-    wait : bool
-        Whether to wait at all.
-    timeout : float
-        Seconds without any new shard after which to give up.
-
-    Raises
-    ------
-    IncompleteDatasetError
-        If no shard was added for that time; the message names the missing ones.
     """
     ranks = [target.rank(rank) for rank in range(world)]
     since, last = time.monotonic(), (-1, -1)
@@ -186,18 +163,7 @@ def _read_part(paths: SplitPaths, shard: int, dtype: np.dtype[Any]) -> tuple[Par
 
 
 def finalize(dataset_path: str | Path, split: str = "train") -> Manifest:
-    """Publish a split whose shards are all written but whose last rank ended before it could.
-
-    Parameters
-    ----------
-    dataset_path : path
-    split : str
-
-    Raises
-    ------
-    IncompleteDatasetError
-        If shards are missing; the message names them.
-    """
+    """Publish a split whose shards are all written but whose last rank ended before it could."""
     paths = SplitPaths(Path(dataset_path).expanduser().absolute(), split)
     finish_swap(paths)
     staging = paths.staging

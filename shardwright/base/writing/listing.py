@@ -60,15 +60,7 @@ def write_listing(source: Source, file: IO[bytes]) -> None:
 
 
 def read_listing(path: Path, input_data: str | os.PathLike[str]) -> Source:
-    """Return the source that `write_listing` was given, for the same input as this process sees it.
-
-    Raises
-    ------
-    DistributedError
-        If the listing is damaged.
-    FileNotFoundError
-        If it is not there.
-    """
+    """Return the source that `write_listing` was given, for the same input as this process sees it."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return _restored(arrays, input_data)

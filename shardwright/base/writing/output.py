@@ -15,15 +15,7 @@ __all__ = ["check_output", "make_folders", "split_lock"]
 
 
 def check_output(output: Path, input_data: Any) -> None:
-    """Raise unless `output` may become, or is, a folder of converted splits.
-
-    Raises
-    ------
-    ConfigError
-        If it is a file, its name is too long, or it and the input lie in one another.
-    OutputExistsError
-        If it holds anything and no split of this library.
-    """
+    """Raise unless `output` may become, or is, a folder of converted splits."""
     long = [part for part in output.parts if len(part.encode(errors="surrogateescape")) > 200]
     if long or len(str(output).encode(errors="surrogateescape")) > 3800:
         raise ConfigError(f"output_path is too long for file names inside of it: {str(output)[:80]}...")
@@ -55,11 +47,6 @@ def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
 
     Locks of other ranks of the same job live beside it; any held lock of a job of
     another world size keeps this one out.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it; the message says which.
     """
     path = paths.lock(rank)
     with contextlib.ExitStack() as stack:

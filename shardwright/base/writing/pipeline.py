@@ -164,17 +164,7 @@ def _failure(index: int, error: BaseException, sample: Any = None) -> Failure:
 
 @dataclass(frozen=True, slots=True)
 class ShardBatches:
-    """Ranges of sample numbers, none of which crosses the edge of a shard; a batch sampler.
-
-    Parameters
-    ----------
-    shards : sequence of int
-        Which shards, in this order.
-    num_samples : int
-        Of the whole input.
-    per_shard, batch_size : int
-        Samples of a shard and of a batch.
-    """
+    """Ranges of sample numbers, none of which crosses the edge of a shard; a batch sampler."""
 
     shards: Sequence[int]
     num_samples: int

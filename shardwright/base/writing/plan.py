@@ -27,25 +27,7 @@ _OF_INPUT = {"input", "ignored", "num_samples", "state"}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be converted, and how: the same input and options give the same plan.
-
-    Parameters
-    ----------
-    format, split : str
-    options : dict
-        What decides about the bytes on disk, as JSON values.
-    fields : tuple of Field
-        How each field is stored.
-    sample_type : {"tuple", "dict"}
-    num_samples : int
-        Samples of the input.
-    input : dict
-        Content of the input, as JSON values.
-    ignored : dict of str to int
-    state : str
-        Changes whenever the input does.
-    format_version : int
-    """
+    """What will be converted, and how: the same input and options give the same plan."""
 
     format: str
     split: str
@@ -137,13 +119,7 @@ def _short(value: Any) -> str:
 
 
 def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
-    """Return the source of which rank 0 has made a list, as soon as it is there.
-
-    Raises
-    ------
-    DistributedError
-        If rank 0's list does not come.
-    """
+    """Return the source of which rank 0 has made a list, as soon as it is there, or raise `DistributedError`."""
     path = paths.listing
     for names in _listings(paths, timeout):
         if path.name in names:
@@ -155,24 +131,7 @@ def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
 
 
 def agree_on_plan(paths: SplitPaths, plan: Plan, rank: int, timeout: float) -> None:
-    """Publish the plan (rank 0), or wait for it, and make sure that all have the same.
-
-    Parameters
-    ----------
-    paths : SplitPaths
-    plan : Plan
-        As this rank sees it.
-    rank : int
-    timeout : float
-        Seconds to wait for rank 0's plan. NFS shows new files after 30 to 60.
-
-    Raises
-    ------
-    PlanMismatchError
-        If an unfinished conversion was begun with another plan.
-    DistributedError
-        If rank 0's plan does not come, or rank 0 sees other input.
-    """
+    """Publish the plan (rank 0), or wait for it, and make sure that all have the same."""
     found = Plan.read(paths.plan)
     if rank == 0 and found is None:
         plan.write(paths.plan)

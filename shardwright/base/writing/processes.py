@@ -25,15 +25,7 @@ SECONDS = 0.1  # between two looks at what the processes have done
 
 
 def process_count(workers: int, shards: int, samples: int) -> int:
-    """Return to how many processes the shards of a conversion are best dealt; 1: to none but this one.
-
-    Parameters
-    ----------
-    workers : int
-        Workers that the user asked for.
-    shards, samples : int
-        What there is to write.
-    """
+    """Return to how many processes the shards of a conversion are best dealt; 1: to none but this one."""
     # Elsewhere a process begins by importing the user's script again, which not every script is made for.
     if multiprocessing.get_context().get_start_method() != "fork" or multiprocessing.current_process().daemon:
         return 1
@@ -81,15 +73,7 @@ def _raised(value: Any, number: int) -> int:
 
 
 def in_processes(work: Callable[[Counts, Sequence[int]], None], todo: Sequence[int], count: int, bar: Progress) -> None:
-    """Call ``work(counts, part)`` in `count` processes, each with its part of `todo`.
-
-    Raises
-    ------
-    InputError
-        If a process died.
-    Exception
-        What was raised in one of them; the others are ended.
-    """
+    """Call ``work(counts, part)`` in `count` processes, each with its part of `todo`, or raise `InputError`."""
     context = multiprocessing.get_context()
     counts = Counts(context)
     with ProcessPoolExecutor(count, context, _begin, (work, counts)) as pool:

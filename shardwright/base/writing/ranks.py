@@ -49,18 +49,6 @@ def rank_and_world(dist: bool, rank: int | None, num_replicas: int | None) -> tu
 
     Asked are, in this order: the arguments, an initialised process group, and the
     variables of torchrun, SLURM and Open MPI.
-
-    Parameters
-    ----------
-    dist : bool
-        Whether to look beyond the arguments at all.
-    rank, num_replicas : int, optional
-        What the user says; both or neither.
-
-    Raises
-    ------
-    DistributedError
-        If one is missing, out of range, or two sources contradict each other.
     """
     if (rank is None) != (num_replicas is None):
         raise DistributedError(f"rank={rank} and num_replicas={num_replicas}: give both or neither")

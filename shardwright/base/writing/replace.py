@@ -47,13 +47,7 @@ def swap_in(staging: SplitPaths, paths: SplitPaths) -> None:
 
 
 def finish_swap(paths: SplitPaths, timeout: float = 0.0) -> None:
-    """Go on with a swap that was killed, if there is one: the old split is gone already, the new one is whole.
-
-    Raises
-    ------
-    LockedError
-        If another process is at it for longer than `timeout` seconds.
-    """
+    """Go on with a swap that was killed, if there is one: the old split is gone already, the new one is whole."""
     staging, start = paths.staging, time.monotonic()
     while staging.manifest.exists() and not paths.manifest.exists():
         try:

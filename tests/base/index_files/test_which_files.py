@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
-from shardwright.base.formats import open_reader
 from shardwright.base.index_files import index_files
 from shardwright.base.open_source import open_source
+from shardwright.base.reader import open_reader
 from shardwright.base.verify import verify
 from tests.base.index_files.files import PIXELS, PNGS, write_tar
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shardwright.base.fields import Field
 from shardwright.base.images.probe import IMAGE_EXTENSIONS
 from shardwright.base.reader import Reader, open_reader
 from shardwright.base.split.manifest import Manifest, Shard
@@ -18,6 +19,7 @@ from shardwright.base.views import Concat, Selection, View, as_view
 from shardwright.memmap.converter import MemmapConverter
 from shardwright.memmap.reader import MemmapReader
 from shardwright.tar.suffixes import fields_of
+from shardwright.training.loader import ThreadedLoader
 
 
 @pytest.fixture
@@ -140,3 +142,15 @@ def test_there_is_one_list_of_image_names() -> None:
     assert len(set(IMAGE_EXTENSIONS)) == len(IMAGE_EXTENSIONS)
     for extension in IMAGE_EXTENSIONS:
         assert fields_of({extension: np.arange(1)}, 1, {}) == {"image": ("image", [extension])}
+
+
+def test_a_loader_asks_a_reader_that_decodes_by_itself(path: Path) -> None:
+    class Darker(MemmapReader):
+        def _restored(self, field: Field, column: Any) -> Any:
+            values = super()._restored(field, column)
+            return [-value for value in values] if field.name == "label" else values
+
+    for dataset in (Darker(path, output="numpy"), Darker(path, output="numpy").select([0, 1, 2])):
+        assert dataset.decoding is None
+        _, labels = next(iter(ThreadedLoader(dataset, 3, num_threads=0)))
+        assert labels.tolist() == [0, -1, -2]

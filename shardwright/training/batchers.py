@@ -1,6 +1,6 @@
 """How each field of a stored sample becomes its part of a batch.
 
-A column makes a store for a batch (`begin`), is given the stored values of one part of the
+A batcher makes a store for a batch (`begin`), is given the stored values of one part of the
 batch at a time (`fill`, by any thread), and makes what the user gets (`finish`).
 """
 
@@ -20,23 +20,25 @@ from torch import Tensor
 from shardwright.base.errors import ShardwrightError
 from shardwright.base.fields import Field
 from shardwright.base.images import Decoder, decode, to_array
+from shardwright.base.images.decode import channels_first
+from shardwright.base.images.masks import ids_as_tensor
 from shardwright.base.images.partial import crop_header, decode_into, decode_rows
-from shardwright.base.values.restore import restore
+from shardwright.base.values.restore import restore, restore_array
 from shardwright.training.crops import Window, shrunk_window, uniforms
 from shardwright.training.pixels import Pixels, Workspace
 from shardwright.training.ring import Pool, Ring, Slot
 from shardwright.training.transforms import FusedTransform
 
 __all__ = [
-    "Column",
-    "FixedColumn",
-    "ImageColumn",
-    "ListColumn",
-    "Part",
-    "ScalarColumn",
+    "Batcher",
+    "ConvertedBatcher",
+    "FixedBatcher",
+    "ImageBatcher",
+    "ListBatcher",
+    "Piece",
+    "ScalarBatcher",
     "Tools",
     "naming",
-    "raw_rows",
 ]
 
 
@@ -44,19 +46,8 @@ Opened = tuple[tuple[int, int], Callable[[int, int], tuple[Pixels, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A run of samples of one batch.
-
-    Parameters
-    ----------
-    start, stop : int
-        Rows of the batch.
-    samples : int64, shape (stop - start,)
-        Indices in the data set.
-    first : int
-        Place of the first one in the order of the epoch.
-    seed, epoch : int
-    """
+class Piece:
+    """A run of rows of one batch, their samples in the data set, and the first one's place in the epoch."""
 
     start: int
     stop: int
@@ -97,7 +88,7 @@ def naming(sample: Any, where: str) -> Iterator[None]:
         raise
 
 
-class Column(ABC):
+class Batcher(ABC):
     """A field of the samples and what it becomes in a batch."""
 
     def __init__(self, field: Field, where: str) -> None:
@@ -107,19 +98,19 @@ class Column(ABC):
     def begin(self, count: int) -> Any:
         """Return a store for a batch of `count` samples."""
 
-    def out(self, store: Any, part: Part, tools: Tools) -> NDArray[Any] | None:
+    def out(self, store: Any, part: Piece, tools: Tools) -> NDArray[Any] | None:
         """Return where the stored values are to be read to; ``None``: anywhere."""
         return None
 
     @abstractmethod
-    def fill(self, store: Any, part: Part, values: Any, tools: Tools) -> None:
+    def fill(self, store: Any, part: Piece, values: Any, tools: Tools) -> None:
         """Take the stored values of a part."""
 
     def finish(self, store: Any, count: int) -> Any:
         """Return what the user gets."""
         return store
 
-    def _each(self, part: Part, function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+    def _each(self, part: Piece, function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
         """Call a function with the values of each sample of a part; an error names the sample."""
         results: list[Any] = []
         try:
@@ -131,19 +122,19 @@ class Column(ABC):
         return results
 
 
-class ScalarColumn(Column):
+class ScalarBatcher(Batcher):
     """Numbers, which become one tensor."""
 
     def begin(self, count: int) -> Tensor:
         """Return an empty tensor."""
         return torch.from_numpy(np.empty(count, self.field.dtype))
 
-    def fill(self, store: Tensor, part: Part, values: Any, tools: Tools) -> None:
+    def fill(self, store: Tensor, part: Piece, values: Any, tools: Tools) -> None:
         """Copy."""
         store.numpy()[part.start : part.stop] = values
 
 
-class ListColumn(Column):
+class ListBatcher(Batcher):
     """Values of varying size, which become a list."""
 
     def __init__(self, field: Field, where: str, output: str, mode: str | None, decoder: Decoder) -> None:
@@ -155,11 +146,11 @@ class ListColumn(Column):
         """Return a list to be filled."""
         return [None] * count
 
-    def out(self, store: Any, part: Part, tools: Tools) -> NDArray[Any] | None:
+    def out(self, store: Any, part: Piece, tools: Tools) -> NDArray[Any] | None:
         """Return the thread's buffer: what is restored does not refer to it."""
         return tools.packed.get(self.field.name)
 
-    def fill(self, store: list[Any], part: Part, values: Any, tools: Tools) -> None:
+    def fill(self, store: list[Any], part: Piece, values: Any, tools: Tools) -> None:
         """Restore each value."""
         tools.keep_up(self.field.name, values)
         # All headers, then all pixels: a decoder leaves nothing of our own code in the processor's caches.
@@ -178,10 +169,10 @@ class ListColumn(Column):
         if place is None:
             return restore(self.field, value, self.output, self.mode, self.decoder)
         pixels = decode_into(value, place, decoder=self.decoder)
-        return pixels if self.output == "numpy" else torch.from_numpy(pixels).permute(2, 0, 1)
+        return pixels if self.output == "numpy" else channels_first(torch.from_numpy(pixels))
 
 
-class FixedColumn(Column):
+class FixedBatcher(Batcher):
     """Arrays of one size, read straight into the batch."""
 
     def __init__(self, field: Field, where: str, ring: Ring) -> None:
@@ -192,12 +183,12 @@ class FixedColumn(Column):
         """Take a buffer."""
         return self.ring.take(count)
 
-    def out(self, store: Slot, part: Part, tools: Tools) -> NDArray[Any]:
+    def out(self, store: Slot, part: Piece, tools: Tools) -> NDArray[Any]:
         """Return the rows of the part."""
         rows: NDArray[Any] = store.tensor[part.start : part.stop].numpy()
         return rows
 
-    def fill(self, store: Slot, part: Part, values: Any, tools: Tools) -> None:
+    def fill(self, store: Slot, part: Piece, values: Any, tools: Tools) -> None:
         """Do nothing: the values are there."""
 
     def finish(self, store: Slot, count: int) -> Tensor:
@@ -206,22 +197,11 @@ class FixedColumn(Column):
         if not self.field.is_image:
             return batch
         if self.field.kind == "mask":
-            return _ids(batch)
-        if batch.ndim == 3:
-            return batch[:, None]
-        return batch.permute(0, 3, 1, 2) if self.field.layout == "HWC" else batch
+            return ids_as_tensor(batch[..., 0] if batch.ndim == 4 and batch.shape[3] == 1 else batch, batch=True)
+        return batch if self.field.layout == "CHW" and batch.ndim == 4 else channels_first(batch, batch=True)
 
 
-def _ids(batch: Tensor) -> Tensor:
-    """Return masks as `masks.ids_to_tensor` does: (N, H, W) or (N, C, H, W), in a type torch computes with."""
-    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64}
-    batch = batch.to(wider.get(batch.dtype, batch.dtype))
-    if batch.ndim == 3:
-        return batch
-    return batch[..., 0] if batch.shape[3] == 1 else batch.permute(0, 3, 1, 2)
-
-
-def raw_rows(field: Field, part: Part, tools: Tools) -> NDArray[Any]:
+def _raw_rows(field: Field, part: Piece, tools: Tools) -> NDArray[Any]:
     """Return the thread's buffer for the raw images of a part."""
     count = part.stop - part.start
     # The blank keeps it apart from the transforms' own buffers: no field has one in its name.
@@ -229,7 +209,38 @@ def raw_rows(field: Field, part: Part, tools: Tools) -> NDArray[Any]:
     return raw.view(np.dtype(field.dtype)).reshape(count, *(field.shape or ()))
 
 
-class ImageColumn(Column):
+class ConvertedBatcher(Batcher):
+    """Raw images of one size, in another mode than the stored one."""
+
+    def __init__(self, field: Field, where: str, mode: str, pin: bool) -> None:
+        super().__init__(field, where)
+        self.mode = mode
+        stored = np.zeros(field.shape or (), field.dtype)
+        sample: NDArray[np.generic] = restore_array(field, stored, "numpy", mode)
+        self.ring = Ring(sample.shape, torch.from_numpy(sample).dtype, pin)
+
+    def begin(self, count: int) -> Slot:
+        """Take a buffer."""
+        return self.ring.take(count)
+
+    def out(self, store: Slot, part: Piece, tools: Tools) -> NDArray[np.generic]:
+        """Return the thread's buffer for what is not yet converted."""
+        return _raw_rows(self.field, part, tools)
+
+    def fill(self, store: Slot, part: Piece, values: NDArray[np.generic], tools: Tools) -> None:
+        """Convert each image."""
+        rows = store.tensor[part.start : part.stop].numpy()
+        self._each(part, self._convert, values, rows)
+
+    def _convert(self, value: NDArray[np.generic], row: NDArray[np.generic]) -> None:
+        row[...] = restore_array(self.field, value, "numpy", self.mode)
+
+    def finish(self, store: Slot, count: int) -> Tensor:
+        """Lend the buffer, as (N, C, H, W)."""
+        return channels_first(store.hand_out(count), batch=True)
+
+
+class ImageBatcher(Batcher):
     """Images that go through a fused transform into the batch."""
 
     def __init__(self, field: Field, where: str, ring: Ring, transform: FusedTransform, decoder: Decoder) -> None:
@@ -240,13 +251,13 @@ class ImageColumn(Column):
         """Take a buffer."""
         return self.ring.take(count)
 
-    def out(self, store: Slot, part: Part, tools: Tools) -> NDArray[Any] | None:
+    def out(self, store: Slot, part: Piece, tools: Tools) -> NDArray[Any] | None:
         """Return the thread's buffer for what is not yet transformed."""
         if not self.field.is_fixed:
             return tools.packed.get(self.field.name)
-        return raw_rows(self.field, part, tools)
+        return _raw_rows(self.field, part, tools)
 
-    def fill(self, store: Slot, part: Part, values: Any, tools: Tools) -> None:
+    def fill(self, store: Slot, part: Piece, values: Any, tools: Tools) -> None:
         """Decode and transform each image."""
         if not self.field.is_fixed:
             tools.keep_up(self.field.name, values)
@@ -283,4 +294,4 @@ class ImageColumn(Column):
 
     def finish(self, store: Slot, count: int) -> Tensor:
         """Lend the buffer as (N, C, H, W)."""
-        return store.hand_out(count).permute(0, 3, 1, 2)
+        return channels_first(store.hand_out(count), batch=True)
