@@ -7,9 +7,11 @@ the places, what messages call a sample, and what is indexed.
 
 import os
 from abc import abstractmethod
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ class FilesSource(Source):
         files = [Path(path).expanduser().absolute() for path in given]
         self._states: dict[Path, tuple[int, int, int]] = {}
         self._parts = _common(self._look_at_all(files), files)
-        self._starts = np.cumsum([0, *(part.count for part in self._parts)])
+        self._starts = list(accumulate((part.count for part in self._parts), initial=0))
         self._files = FileCache()
         fields = self._parts[0].fields
         self.fields = {f.name: f.neutral() for f in fields}
@@ -104,11 +106,11 @@ class FilesSource(Source):
         return part
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def _place(self, index: int) -> tuple[Places, int]:
-        number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._parts[number], index - int(self._starts[number])
+        number = bisect_right(self._starts, index) - 1
+        return self._parts[number], index - self._starts[number]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         part, row = self._place(index)

@@ -29,13 +29,13 @@ from shardwright.hdf5.datasets import (
     inflate_as_said,
     is_link,
 )
+from shardwright.hdf5.strings import MAX_TEXT, read_strings
 
 __all__ = ["HDF5Source", "hdf5_names", "open_hdf5"]
 
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _MAX_CHUNK = 2**28  # bytes that one chunk may inflate to
 _MAX_NUMBERS = 2**26  # bytes that one chunk of single numbers may inflate to: all of them are kept
-_MAX_TEXT = 2**28  # bytes of all strings of a dataset
 _MAX_DEPTH, _MAX_DATASETS, _MAX_NAMES = 8, 1000, 100_000
 
 
@@ -151,7 +151,7 @@ def _rows_of(file: FileBytes, archive: Any, member: str, dataset: Any) -> Rows:
     if dataset.chunks is not None:
         _check_chunks(dataset, name)
     if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.hasobject:
-        return _string_rows(dataset, name)
+        return _string_rows(file, dataset, name)
     if dataset.chunks is None:
         if dataset.size and dataset.id.get_storage_size() != dataset.nbytes:
             raise InputError(f"{name} was never written to the end: make it again")
@@ -201,7 +201,7 @@ class HDF5Rows(Rows):
     def __init__(self, file: FileBytes, member: str, name: str, dataset: Any) -> None:
         super().__init__(name, dataset.shape, dataset.dtype)
         self._file, self._member = file, member
-        self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece of its own"
+        self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece, or after a user block"
         per_chunk = dataset.chunks[0] if dataset.chunks else 1
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
@@ -245,18 +245,17 @@ def _check_inflation(dataset: Any, start: int, stop: int, name: str) -> None:
         )
 
 
-def _string_rows(dataset: Any, name: str) -> MemoryRows:
+def _string_rows(file: FileBytes, dataset: Any, name: str) -> MemoryRows:
     """Return strings of different lengths as bytes of one length."""
     if dataset.ndim != 1:
         raise InputError(f"{name} holds strings of shape {dataset.shape}: give one per sample")
-    values: list[bytes] = []
-    total = longest = 0
-    for start in range(0, len(dataset), 256):
-        values.extend(block := dataset[start : start + 256].tolist())
-        total, longest = total + sum(map(len, block)), max(longest, *map(len, block))
-        if max(total, longest * len(dataset)) > _MAX_TEXT:
-            raise LimitError(f"{name} holds strings of more than {_MAX_TEXT} bytes: write them shorter")
-    return MemoryRows(np.array(values, f"S{max(1, longest)}"), name)
+    values = read_strings(file, dataset, name)
+    longest = max(map(len, values), default=0)
+    if longest * len(values) > MAX_TEXT:
+        raise LimitError(f"{name} holds {len(values)} strings of up to {longest} bytes, too long to keep")
+    rows = MemoryRows(np.array(values, f"S{max(1, longest)}"), name)
+    rows.elsewhere = "strings of any length"
+    return rows
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ import pytest
 
 from shardwright.arrays.files import member_names, open_rows
 from shardwright.base.errors import ConfigError, InputError, LimitError, UnsafeDataError
+from shardwright.base.open_source import open_source
 from tests.arrays.files import rows_equal, values, write_h5
 
 
@@ -62,3 +63,29 @@ def test_hdf5_with_a_user_block_and_tiny_data(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
         file["x"] = array
     assert rows_equal(open_rows(tmp_path / "a.h5"), array)
+
+
+@pytest.mark.parametrize("how", [{}, {"chunks": (7,)}, {"chunks": (7,), "compression": "gzip", "shuffle": True}])
+def test_strings_of_any_length_are_read(tmp_path, how):
+    texts = ["", "é", "x" * 70_000, *(f"number {n}" * (n % 5) for n in range(30))]
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
+        file.create_dataset("x", data=texts, **how)
+    rows = open_rows(tmp_path / "a.h5", "x")
+    assert [text.decode() for text in rows.read(0, len(rows)).tolist()] == texts
+
+
+def test_a_damaged_heap_of_strings_ends_in_an_error(tmp_path):
+    """Fault 126: HDF5 itself may go round in circles in it."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["images"], file["labels"] = values((6, 4, 4)), ["a", "bb", "ccc", "a", "bb", "ccc"]
+    good = path.read_bytes()
+    heap, refused = good.index(b"GCOL"), 0
+    for place in range(heap, heap + 64):
+        for byte in (0, 1, 255):
+            path.write_bytes(good[:place] + bytes([byte]) + good[place + 1 :])
+            try:
+                assert len(open_source(path)) == 6
+            except InputError:
+                refused += 1
+    assert refused > 20
