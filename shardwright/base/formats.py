@@ -69,6 +69,9 @@ class Format:
         Whether `source` takes a folder of such files itself, which says more than they do.
     in_place : bool
         Whether `source` knows where the values of such files lie, so that `index_files` takes them.
+    listed : str
+        ``"module:class"`` of the source that a rank makes of rank 0's `Source.listing`, where a
+        scan is worth sparing; by default each rank opens the input itself.
     exports : tuple of Export
         What else a split can be written as; of two of one name that of the later record counts.
     """
@@ -85,6 +88,7 @@ class Format:
     magic: bytes = b""
     takes_folder: bool = False
     in_place: bool = False
+    listed: str = ""
     exports: tuple[Export, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,6 +106,10 @@ class Format:
     def load_source(self) -> Any:
         """Import and return the class of source that reads such files, whoever wrote them."""
         return self._load("source", self.source)
+
+    def load_listed(self) -> Any:
+        """Import and return the class of source that is made of a listing."""
+        return self._load("listing", self.listed)
 
     def load_export(self, target: str) -> Any:
         """Import and return the function that writes one of `exports`."""
@@ -206,6 +214,7 @@ _TABLE = (
         # Compressed ones too, so that they get a helpful error.
         suffixes=(".tar", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"),
         magic=rb".{257}ustar|PK\x03\x04|PK\x05\x06|\x1f\x8b|BZh|\xfd7zXZ\0|\x28\xb5\x2f\xfd",
+        listed="shardwright.tar.source:ArchiveSource",
         in_place=True,
         exports=(
             Export("webdataset", "shardwright.tar.export:export_webdataset", "tar files, which webdataset streams"),
@@ -227,6 +236,7 @@ _TABLE = (
         "folders",
         summary="folders of image files: a folder per class, or images without classes",
         source="shardwright.folders.source:FolderSource",
+        listed="shardwright.folders.source:FolderSource",
         exports=(
             Export(
                 "folder",

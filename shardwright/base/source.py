@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import xxhash
@@ -133,6 +133,19 @@ class Source(ABC):
             If no value lies in a file as it is; the message says why, and what to do instead.
         """
         raise not_in_place(type(self).__name__, "its samples are made by code")
+
+    def listing(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return packed arrays of which `from_listing` makes the same source without a scan.
+
+        ``None`` where it spares none: then each rank opens the input itself. They are asked for
+        only if the record of the format names the class whose `from_listing` takes them (`listed`).
+        """
+        return None
+
+    @classmethod
+    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the source of a path, given what `listing` returned of it, maybe on another machine."""
+        raise NotImplementedError(f"{cls.__name__} makes no listing")
 
     def changed(self) -> str | None:
         """Return the file that is not any more what it was when the source was made, if there is one."""

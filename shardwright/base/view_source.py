@@ -73,6 +73,7 @@ class SplitSource(ViewSource):
     ) -> None:
         self.reader: Reader = open_reader(dataset_path, split=split, columns=columns, data_path=data_path)
         super().__init__(self.reader)
+        self.nbytes = sum(file.size for file in self.reader.manifest.shard_files)
 
 
 def _value(field: Field, stored: Any) -> Any:

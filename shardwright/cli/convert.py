@@ -142,7 +142,7 @@ def _summarize(converter: Any, manifest: Manifest, before: int, seconds: float) 
     nbytes = sum(file.size for file in manifest.metadata_files + manifest.shard_files)
     say(f"{converter.paths.root}: split {manifest.split}, {manifest.format}")
     say(f"  images   {manifest.num_samples:,} in {counted(len(manifest.shards), 'shard')}")
-    read = _bytes_in(converter.source)
+    read = converter.source.nbytes
     say(f"  bytes    {'' if read is None else f'{readable_bytes(read)} in, '}{readable_bytes(nbytes)} out")
     written = manifest.num_samples + manifest.skipped - before
     if written <= 0:
@@ -154,19 +154,6 @@ def _summarize(converter: Any, manifest: Manifest, before: int, seconds: float) 
         say(f"  ignored  {reason}: {count:,}")
     if manifest.skipped:
         say(f"  skipped  {manifest.skipped:,}, listed in {converter.paths.skipped}")
-
-
-def _bytes_in(source: Any) -> int | None:
-    """Return the bytes of the input, where its source knows them."""
-    from shardwright.base.view_source import SplitSource
-    from shardwright.folders.files import FileSource
-
-    if isinstance(source, FileSource):
-        return int(source._sizes.sum())  # from the scan of the folder
-    if isinstance(source, SplitSource):
-        manifest: Manifest = source.reader.manifest
-        return sum(file.size for file in manifest.shard_files)
-    return None
 
 
 def _skipped(skipped: int, options: argparse.Namespace) -> int:

@@ -6,11 +6,13 @@ always valid UTF-8 (`printable`).
 """
 
 import contextlib
+import json
 import os
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +21,10 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage, probe
 from shardwright.base.images.probe import is_image_start
-from shardwright.base.source import Source, digest_of
+from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.base.storage.names import READ_FLAGS, checked_status, printable, read_start
 
-__all__ = [
-    "FileSource",
-    "PackedNames",
-    "PathSource",
-    "listed_files",
-    "pack_files",
-]
+__all__ = ["FileList", "FileSource", "PackedNames", "PathSource", "list_of", "listed_files", "pack_files"]
 
 
 class PackedNames:
@@ -52,6 +48,13 @@ class PackedNames:
         self.blob = bytes(blob)
         self.ends: NDArray[np.int64] = np.frombuffer(ends, np.int64)
 
+    @classmethod
+    def packed(cls, blob: bytes, ends: NDArray[np.int64]) -> Self:
+        """Return the list of which these are the two objects."""
+        names = cls()
+        names.blob, names.ends = blob, ends
+        return names
+
     def __len__(self) -> int:
         return len(self.ends) - 1
 
@@ -62,10 +65,9 @@ class PackedNames:
         return self.blob[self.ends.item(index) : self.ends.item(index + 1)]
 
 
-class FileSource(Source):
-    """Samples that are image files with, or without, a class label.
-
-    Where their bytes come from is up to `_read`.
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """Image files: what a scan of a folder, or the table of an archive, says of them.
 
     Parameters
     ----------
@@ -73,27 +75,63 @@ class FileSource(Source):
         Path of every file, with ``/`` between its parts.
     sizes : int64 array of shape (N,)
         Size of every file, in bytes.
+    state : str
+        Changes whenever one of the files does.
     labels : int64 array of shape (N,), optional
         Class number of every file.
-    classes : sequence of str, optional
+    classes : tuple of str, optional
         Names of the classes, if they have any.
+    ignored : mapping of str to int
+        What was left out: reason to count.
+    """
+
+    paths: PackedNames
+    sizes: NDArray[np.int64]
+    state: str
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] | None = None
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """An xxh3-128 over paths and sizes."""
+        return digest_of(self.paths.ends, self.sizes, self.paths.blob)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `from_arrays` makes the same list of, without a copy of the names."""
+        about = json.dumps({"classes": self.classes, "state": self.state, "ignored": dict(self.ignored)})
+        texts = {"about": about.encode(), "names": self.paths.blob}
+        arrays: dict[str, NDArray[Any]] = {name: np.frombuffer(text, np.uint8) for name, text in texts.items()}
+        arrays |= {"ends": self.paths.ends, "sizes": self.sizes}
+        return arrays if self.labels is None else arrays | {"labels": self.labels}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the list that `to_arrays` was called of."""
+        about = json.loads(arrays["about"].tobytes())
+        classes = None if about["classes"] is None else tuple(about["classes"])
+        paths = PackedNames.packed(arrays["names"].tobytes(), arrays["ends"])
+        return cls(paths, arrays["sizes"], about["state"], arrays.get("labels"), classes, about["ignored"])
+
+
+class FileSource(Source):
+    """Samples that are image files with, or without, a class label.
+
+    Where their bytes come from is up to `_read`.
+
+    Parameters
+    ----------
+    files : FileList
+        The files, in the order of the samples.
     """
 
     threads = True
 
-    def __init__(
-        self,
-        paths: PackedNames,
-        sizes: NDArray[np.int64],
-        *,
-        labels: NDArray[np.int64] | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> None:
-        self._paths, self._sizes, self._labels = paths, sizes, labels
-        self._classes = None if classes is None else tuple(classes)
-        if self._classes is not None:
-            self.fields = {"label": Field(name="label", kind="class_label", names=self._classes)}
-        self._digest = digest_of(paths.ends, sizes, paths.blob)
+    def __init__(self, files: FileList) -> None:
+        self._list, self._paths, self._sizes, self._labels = files, files.paths, files.sizes, files.labels
+        if files.classes is not None:
+            self.fields = {"label": Field(name="label", kind="class_label", names=files.classes)}
+        self.ignored, self.nbytes = files.ignored, int(files.sizes.sum())
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -135,8 +173,12 @@ class FileSource(Source):
 
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, and an xxh3-128 over paths and sizes."""
-        classes = None if self._classes is None else len(self._classes)
-        return {"num_samples": len(self), "classes": classes, "digest": self._digest}
+        classes = None if self._list.classes is None else len(self._list.classes)
+        return {"num_samples": len(self), "classes": classes, "digest": self._list.digest}
+
+    def state(self) -> str:
+        """Return a digest that covers modification times, too."""
+        return self._list.state
 
 
 def _read_exactly(path: bytes, size: int) -> bytes:
@@ -157,24 +199,14 @@ class PathSource(FileSource):
     Parameters
     ----------
     root : bytes
-        Absolute path that `paths` begin at.
-    paths, sizes, **options
-        As for `FileSource`.
-    mtimes : int64 array of shape (N,)
-        Time of the last change of every file, in ns.
+        Absolute path that the paths begin at.
+    files : FileList
+        The files, in the order of the samples.
     """
 
-    def __init__(
-        self,
-        root: bytes,
-        paths: PackedNames,
-        sizes: NDArray[np.int64],
-        mtimes: NDArray[np.int64],
-        **options: Any,
-    ) -> None:
-        super().__init__(paths, sizes, **options)
+    def __init__(self, root: bytes, files: FileList) -> None:
+        super().__init__(files)
         self._prefix = os.path.join(root, b"")
-        self._state = digest_of(self._digest.encode(), mtimes)
 
     def _start(self, index: int) -> bytes:
         return read_start(self._prefix + self._paths[index])
@@ -189,23 +221,27 @@ class PathSource(FileSource):
             )
         return data
 
-    def state(self) -> str:
-        """Return an xxh3-128 over paths, sizes and modification times."""
-        return self._state
+    def places(self) -> Sequence[Places]:
+        """Raise `InputError`: a shard is a file of many samples."""
+        raise not_in_place(printable(self._prefix.rstrip(b"/")), "every image is a file of its own")
 
 
-def pack_files(
-    files: Iterable[tuple[bytes, int, int]],
-) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the paths, sizes and times of the last change of files as `PathSource` takes them."""
+def pack_files(files: Iterable[tuple[bytes, int, int]]) -> tuple[PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the paths, sizes and times of the last change (ns) of files, packed."""
     rows = list(files)
     sizes, mtimes = (np.fromiter((row[i] for row in rows), np.int64, len(rows)) for i in (1, 2))
     return PackedNames(row[0] for row in rows), sizes, mtimes
 
 
+def list_of(paths: PackedNames, sizes: NDArray[np.int64], mtimes: NDArray[np.int64], **more: Any) -> FileList:
+    """Return a list of files whose state covers the times of their last changes."""
+    files = FileList(paths, sizes, "", **more)
+    return replace(files, state=digest_of(files.digest.encode(), mtimes))
+
+
 def listed_files(
     paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str] | None = None
-) -> tuple[bytes, PackedNames, NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[bytes, FileList]:
     """Return what `PathSource` takes for a list of files, in its order.
 
     Parameters
@@ -228,4 +264,4 @@ def listed_files(
         absolute = [os.path.normpath(path) for path in absolute]
         prefix = os.path.join(os.path.commonpath([os.path.dirname(path) for path in absolute]), b"")
     statuses = ((path, checked_status(path)) for path in absolute)
-    return prefix, *pack_files((path[len(prefix) :], s.st_size, s.st_mtime_ns) for path, s in statuses)
+    return prefix, list_of(*pack_files((path[len(prefix) :], s.st_size, s.st_mtime_ns) for path, s in statuses))

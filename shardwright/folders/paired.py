@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage
-from shardwright.base.source import Source, digest_of
+from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.folders.files import PathSource
 
 __all__ = ["PairedFilesSource"]
@@ -35,6 +35,7 @@ class PairedFilesSource(Source):
         self._columns = {field.name: values for field, values in columns}
         self._files = [values for values in self._columns.values() if isinstance(values, PathSource)]
         self._content = dict(content)
+        self.nbytes = sum(files.nbytes or 0 for files in self._files)
 
     def __len__(self) -> int:
         return len(self._files[0])
@@ -56,6 +57,10 @@ class PairedFilesSource(Source):
     def name(self, index: int) -> str:
         """Return the paths of the files, each relative to its folder."""
         return " + ".join(files.name(index) for files in self._files)
+
+    def places(self) -> Sequence[Places]:
+        """Raise `InputError`: a shard is a file of many samples."""
+        raise not_in_place(type(self).__name__, "every image is a file of its own")
 
     def content(self) -> dict[str, Any]:
         """Return number of samples, and a digest of each field's numbers or of its files' paths and sizes."""

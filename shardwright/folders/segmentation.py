@@ -12,7 +12,7 @@ from shardwright.base.arguments import check_choice
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.storage.names import printable
-from shardwright.folders.files import PathSource, pack_files
+from shardwright.folders.files import PathSource, list_of, pack_files
 from shardwright.folders.paired import PairedFilesSource
 from shardwright.folders.source import _root, _walk
 
@@ -116,8 +116,8 @@ class ParallelFoldersSource(PairedFilesSource):
             raise _not_paired(problems or [f"{shown} hold no images"], bool(pairs))
         mask = Field("mask", "mask", names=None if classes is None else tuple(classes))
         columns = [
-            (Field("image", "image"), PathSource(image_root, *pack_files(found[key] for key in pairs))),
-            (mask, PathSource(mask_root, *pack_files(found_masks[key] for key in pairs))),
+            (Field("image", "image"), PathSource(image_root, list_of(*pack_files(found[key] for key in pairs)))),
+            (mask, PathSource(mask_root, list_of(*pack_files(found_masks[key] for key in pairs)))),
         ]
         super().__init__(columns, {})
         self.ignored = dict(sorted(ignored.items()))

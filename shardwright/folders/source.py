@@ -11,8 +11,10 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS, has_image_name, is_image_start
 from shardwright.base.storage.names import checked_status, printable, read_start, unreadable
 from shardwright.folders.class_folders import by_class
-from shardwright.folders.files import PackedNames, PathSource, pack_files
+from shardwright.folders.files import FileList, PackedNames, PathSource, list_of, pack_files
 
 __all__ = ["FolderSource"]
 
@@ -151,6 +153,8 @@ class FolderSource(PathSource):
     ----------
     root : str or path-like
         The folder.
+    files : FileList, optional
+        What is in it, if that is known already.
 
     Raises
     ------
@@ -165,22 +169,35 @@ class FolderSource(PathSource):
     0
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, files: FileList | None = None) -> None:
         where = _root(root)
-        ignored: Counter[str] = Counter()
-        found = {part.path: part for part in _walk(where, ignored)}
-        counts = {path: len(part.names) for path, part in found.items()}
-        # A link to a folder that is read already is an empty class.
-        order, labels, classes = by_class(where, dict.fromkeys(found[b""].links, 0) | counts, ignored)
-        parts = [found[path] for path in order if path in found]
-        if not any(counts[part.path] for part in parts):
-            raise _no_images(where, len(classes or ()), ignored)
-        super().__init__(
-            where,
-            PackedNames(path for part in parts for path in part.paths()),
-            np.concatenate([part.sizes for part in parts]),
-            np.concatenate([part.mtimes for part in parts]),
-            labels=labels,
-            classes=classes,
-        )
-        self.ignored = dict(sorted(ignored.items()))
+        super().__init__(where, _scan(where) if files is None else files)
+
+    def listing(self) -> dict[str, NDArray[Any]]:
+        """Return the list of the files: 24 bytes for each, and its name."""
+        return self._list.to_arrays()
+
+    @classmethod
+    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the source of a folder whose files are listed."""
+        return cls(path, files=FileList.from_arrays(arrays))
+
+
+def _scan(root: bytes) -> FileList:
+    """List the images of a folder, class by class."""
+    ignored: Counter[str] = Counter()
+    found = {part.path: part for part in _walk(root, ignored)}
+    counts = {path: len(part.names) for path, part in found.items()}
+    # A link to a folder that is read already is an empty class.
+    order, labels, classes = by_class(root, dict.fromkeys(found[b""].links, 0) | counts, ignored)
+    parts = [found[path] for path in order if path in found]
+    if not any(counts[part.path] for part in parts):
+        raise _no_images(root, len(classes or ()), ignored)
+    return list_of(
+        PackedNames(path for part in parts for path in part.paths()),
+        np.concatenate([part.sizes for part in parts]),
+        np.concatenate([part.mtimes for part in parts]),
+        labels=labels,
+        classes=classes,
+        ignored=dict(sorted(ignored.items())),
+    )

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import CorruptShardError, LimitError
 
-__all__ = ["MAX_PAGE", "NotPlainError", "Pages", "check_pages", "check_plain", "chunk_ranges"]
+__all__ = ["MAX_PAGE", "NotPlainError", "Pages", "check_footer", "check_pages", "check_plain", "chunk_ranges"]
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
 _PLAIN, _DELTA_BYTE_ARRAY = 0, 7
+_CODECS = range(8)
 MAX_PAGE = 2**28  # bytes that a compressed page may inflate to
 
 
@@ -93,6 +94,17 @@ def check_plain(data: memoryview, chunk: Any, width: int) -> None:
         raise CorruptShardError(f"a column of {chunk.num_values} values has {found} in its pages")
 
 
+def check_footer(data: memoryview) -> None:
+    """Raise `CorruptShardError` if the footer names types or codecs that cannot be: pyarrow, asked for them, aborts."""
+    end = len(data) - 8
+    footer = _Thrift(data, end - int.from_bytes(data[end : end + 4], "little")).struct()
+    types = [element[1] for element in footer.get(2, ()) if 1 in element]
+    for number, group in enumerate(footer.get(4, ())):
+        chunks = [chunk.get(3, {}) for chunk in group.get(1, ())]
+        if [chunk.get(1) for chunk in chunks] != types or any(chunk.get(4) not in _CODECS for chunk in chunks):
+            raise CorruptShardError(f"its footer gives row group {number} columns of a type or codec that cannot be")
+
+
 def check_pages(data: memoryview, chunk: Any) -> Pages:
     """Return what a column chunk becomes, however it is stored.
 
@@ -153,6 +165,9 @@ def _length(data: memoryview, position: int) -> int:
     return int.from_bytes(data[position : position + 4], "little")
 
 
+_LEFT_OUT = {3: 1, 7: 8, 8: 0}  # i8, double, and bytes (as in statistics), which give their length: of no use here
+
+
 class _Thrift:
     """Reads values of Thrift's compact protocol, one after the other, from byte `position` on."""
 
@@ -190,10 +205,20 @@ class _Thrift:
             return kind == 1
         if kind in (4, 5, 6):  # i16, i32, i64
             return self._zigzag()
-        if kind == 8:  # bytes, as in the statistics of a page
-            length = self._varint()
+        if kind in _LEFT_OUT:
+            length = _LEFT_OUT[kind] or self._varint()  # moves the position, too
             self.position += length
             return None
+        if kind in (9, 10):
+            return self._list()
         if kind == 12:
             return self.struct()
-        raise CorruptShardError(f"a page header has a value of Thrift type {kind} at byte {self.position}")
+        raise CorruptShardError(f"a header has a value of Thrift type {kind} at byte {self.position}")
+
+    def _list(self) -> list[Any]:
+        head = self._byte()
+        count = head >> 4 if head >> 4 < 15 else self._varint()
+        if count > len(self._data):
+            raise CorruptShardError(f"a list near byte {self.position} is longer than the file")
+        kind = head & 15
+        return [self._byte() if kind in (1, 2) else self._value(kind) for _ in range(count)]

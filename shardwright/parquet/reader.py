@@ -13,7 +13,7 @@ from shardwright.base.fields import Field
 from shardwright.base.reader import Reader
 from shardwright.base.storage.files import mapped
 from shardwright.base.storage.ranges import Ranges
-from shardwright.parquet.pages import check_plain, chunk_ranges
+from shardwright.parquet.pages import check_footer, check_plain, chunk_ranges
 
 __all__ = ["ParquetReader", "opened"]
 
@@ -33,6 +33,7 @@ class ParquetReader(Reader):
     def _read_scalars(path: Path, fields: tuple[Field, ...]) -> Mapping[str, np.ndarray]:
         names = [f.name for f in fields if f.is_scalar]
         with mapped(path) as data, opened(path) as file:
+            check_footer(data)
             for group in range(file.num_row_groups):
                 for name in names:  # a dictionary of one value could stand for any number of rows
                     check_plain(data, _chunk(path, file, group, name)[0], width=8)
@@ -44,6 +45,7 @@ class ParquetReader(Reader):
         stored = [f for f in fields if not f.is_scalar]
         found: dict[str, list[np.ndarray]] = {f.name: [] for f in stored}
         with mapped(path) as data, opened(path) as file:
+            check_footer(data)
             for group in range(file.num_row_groups):
                 for f in stored:
                     found[f.name].append(_locate_chunk(path, data, file, group, f))

@@ -17,7 +17,7 @@ from shardwright.base.errors import CorruptShardError, InputError, LimitError
 from shardwright.base.source import Places
 from shardwright.base.storage.files import mapped
 from shardwright.parquet import pages
-from shardwright.parquet.pages import NotPlainError, Pages, check_pages, chunk_ranges
+from shardwright.parquet.pages import NotPlainError, Pages, check_footer, check_pages, chunk_ranges
 from shardwright.parquet.reader import opened
 from shardwright.pyarrow_ipc.arrow_features import (
     ArrowColumn,
@@ -54,6 +54,7 @@ class ParquetSource(ColumnsSource):
 
     def _columns(self, path: Path) -> tuple[Places, Layout]:
         with mapped(path) as data, opened(path) as file:
+            _check_footer(path, data)
             known, reasons = columns_of(file.schema_arrow)
             names = file.schema_arrow.names
             clear = [column for column in known if _is_clear(column.name, names)]
@@ -61,6 +62,13 @@ class ParquetSource(ColumnsSource):
             chunks = Chunks(path, data, file, clear)
             found = find_columns(path, file.metadata.num_rows, (clear, reasons), chunks.seen, chunks.numbers)
             return found, chunks.layout([column for column in clear if column.field.name in found.elsewhere])
+
+
+def _check_footer(path: Path, data: memoryview) -> None:
+    try:
+        check_footer(data)
+    except CorruptShardError as error:
+        raise InputError(f"{path} is damaged: {error}; copy or make it again") from error
 
 
 def _is_clear(name: str, names: Sequence[str]) -> bool:
@@ -158,7 +166,7 @@ class Chunks:
         """Return how many rows of a row group are decoded at a time."""
         each = max(1, sum(chunk.nbytes for chunk in found) // max(1, count))
         repeated = max(1, sum(chunk.repeated for chunk in found))
-        return max(1, min(count, _PIECE // each, 4 * pages.MAX_PAGE // repeated))
+        return max(1, min(count, _PIECE // each, pages.MAX_PAGE // repeated))
 
 
 def _path_of(column: ArrowColumn) -> str:

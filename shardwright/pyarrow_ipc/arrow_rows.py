@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
@@ -126,5 +127,8 @@ class ColumnsSource(FilesSource):
 
     def _read(self, part: Places, field: Field, row: int) -> Any:
         path = part.files[0]
-        rows, number = self._decoded.at(path, self._layouts[path], row)
+        try:
+            rows, number = self._decoded.at(path, self._layouts[path], row)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: {error}: the file is damaged; copy or make it again") from error
         return decoded_value(field, rows[field.name], number)

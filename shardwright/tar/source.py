@@ -7,9 +7,12 @@ and every value then by its byte range.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
@@ -17,12 +20,14 @@ from shardwright.base.formats import get_format
 from shardwright.base.source import Places, Source, not_in_place
 from shardwright.base.storage.files import FileCache, read_exactly
 from shardwright.base.storage.ranges import Ranges
-from shardwright.folders.files import FileSource, PackedNames
+from shardwright.folders.files import FileList, FileSource, PackedNames
 from shardwright.tar.class_folders import ArchiveFolder
 from shardwright.tar.members import Members, inflated, list_members
 from shardwright.tar.samples import SamplesSource, holds_samples
 
 __all__ = ["ArchiveSource", "is_archive", "open_archive"]
+
+_PLACES = ("offsets", "stored", "deflated", "crcs")
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
@@ -45,6 +50,24 @@ def open_archive(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     return SamplesSource(listed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """The images of an archive, and where each lies in it: offset, stored bytes, whether deflated, CRC-32."""
+
+    files: FileList
+    offsets: NDArray[np.int64]
+    stored: NDArray[np.int64]
+    deflated: NDArray[np.bool_]
+    crcs: NDArray[np.int64]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return self.files.to_arrays() | {name: getattr(self, name) for name in _PLACES}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(FileList.from_arrays(arrays), **{name: arrays[name] for name in _PLACES})
+
+
 class ArchiveSource(FileSource):
     """The images of an archive, in the order of the unpacked folder.
 
@@ -57,7 +80,7 @@ class ArchiveSource(FileSource):
     classes : mapping of str to str, optional
         For an archive without class folders: file name to class name, as ImageNet's
         validation archive needs it.
-    members : Members, optional
+    members, images : optional
         What was listed already.
 
     Raises
@@ -79,57 +102,62 @@ class ArchiveSource(FileSource):
         classes: Mapping[str, str] | None = None,
         *,
         members: Members | None = None,
+        images: _Images | None = None,
     ) -> None:
         self._archive = Path(path).expanduser().absolute()
-        members = list_members(self._archive) if members is None else members
-        folder = ArchiveFolder(members, classes)
-        rows, labels, class_names = folder.in_order()
-        if not len(rows):
-            raise InputError(f"{self._archive} holds no images; found {folder.summary() or 'nothing'}")
-        self._offsets, self._stored, sizes, deflated, self._crcs = members.columns(rows)
-        self._deflated = deflated.astype(bool)
-        super().__init__(
-            PackedNames(map(folder.path, rows.tolist())),
-            sizes,
-            labels=labels,
-            classes=class_names,
-        )
-        self._archive_size, self._state = self._archive.stat().st_size, _state(self._archive)
-        self._files = FileCache(1)
-        self.ignored = dict(sorted(folder.ignored.items()))
+        images = images or _find_images(list_members(self._archive) if members is None else members, classes)
+        super().__init__(images.files)
+        self._images, self._archive_size, self._files = images, self._archive.stat().st_size, FileCache(1)
 
     def _start(self, index: int) -> bytes:
-        if self._deflated[index]:
+        if self._images.deflated[index]:
             return self._read(index)
-        return self._stored_bytes(index, min(16, self._stored.item(index)))
+        return self._stored_bytes(index, min(16, self._images.stored.item(index)))
 
     def _stored_bytes(self, index: int, count: int) -> bytes:
         with self._files.open(self._archive, self._archive_size) as fd:
-            return read_exactly(fd, count, self._offsets.item(index), self._archive)
+            return read_exactly(fd, count, self._images.offsets.item(index), self._archive)
 
     def _read(self, index: int) -> bytes:
-        data = self._stored_bytes(index, self._stored.item(index))
-        size, deflated, crc = self._sizes.item(index), bool(self._deflated[index]), self._crcs.item(index)
+        data = self._stored_bytes(index, self._images.stored.item(index))
+        size, deflated, crc = self._sizes.item(index), bool(self._images.deflated[index]), self._images.crcs.item(index)
         return inflated(data, size, deflated, crc, self._archive, self._paths[index])
-
-    def state(self) -> str:
-        """Return size and time of the last change of the archive."""
-        return self._state
 
     def places(self) -> list[Places]:
         """Return where the images lie in the archive; labels are scalars."""
-        deflated = int(np.count_nonzero(self._deflated))
+        deflated = int(np.count_nonzero(self._images.deflated))
         if deflated:
             raise not_in_place(self._archive, f"{deflated} of its {len(self)} images are compressed")
         image, label = Field("image", "image"), self.fields.get("label")
         fields = (image,) if label is None else (image, label)
         scalars = {} if self._labels is None else {"label": self._labels}
-        ranges = {"image": Ranges(self._archive, self._offsets, self._stored)}
+        ranges = {"image": Ranges(self._archive, self._images.offsets, self._images.stored)}
         return [Places(len(self), fields, ranges, scalars, (self._archive,))]
 
     def changed(self) -> str | None:
         """Return the archive's path if its size or time of the last change is another one now."""
-        return None if _state(self._archive) == self._state else str(self._archive)
+        return None if _state(self._archive) == self.state() else str(self._archive)
+
+    def listing(self) -> dict[str, NDArray[Any]]:
+        """Return the table of the images: 49 bytes for each, and its name."""
+        return self._images.to_arrays()
+
+    @classmethod
+    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the source of an archive whose images are listed."""
+        return cls(path, images=_Images.from_arrays(arrays))
+
+
+def _find_images(members: Members, classes: Mapping[str, str] | None) -> _Images:
+    """Return the images of an archive; anything else is counted."""
+    folder = ArchiveFolder(members, classes)
+    rows, labels, names = folder.in_order()
+    if not len(rows):
+        raise InputError(f"{members.path} holds no images; found {folder.summary() or 'nothing'}")
+    offsets, stored, sizes, deflated, crcs = members.columns(rows)
+    paths, ignored = PackedNames(map(folder.path, rows.tolist())), dict(sorted(folder.ignored.items()))
+    files = FileList(paths, sizes, _state(members.path), labels, names, ignored)
+    return _Images(files, offsets, stored, deflated.astype(bool), crcs)
 
 
 def _state(path: Path) -> str:

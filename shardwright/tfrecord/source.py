@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shardwright.base.errors import ConfigError, InputError
-from shardwright.base.fields import Field
+from shardwright.base.fields import Field, sample_type_of
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Source, digest_of
 from shardwright.tfrecord.example import Example, FeatureStats, Values, parse_example
@@ -109,7 +109,7 @@ class TFRecordSource(Source):
             name: _column(name, key, self._stats[key], len(self), found.features.get(key))
             for name, key in chosen.items()
         }
-        self.sample_type = "tuple" if list(chosen) in (["image"], ["image", "label"]) else "dict"
+        self.sample_type = sample_type_of(chosen)
         self._offset = self._label_offset(label_offset, found, classes)
         self.fields = self._known_fields(found, classes)
         unused = sorted(self._stats.keys() - set(chosen.values()))

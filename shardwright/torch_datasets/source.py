@@ -7,6 +7,7 @@ dataset the samples are stored as it returns them (`DatasetSource`).
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -143,7 +144,8 @@ class FolderLikeSource(PathSource):
         (_, paths), (label, numbers) = needed_files_of(dataset, LABELLED, "image files", "transform and loader")
         own = unwrapped(dataset)
         self._dataset_name = type(own).__name__
-        super().__init__(*listed_files(paths, own.root), labels=numbers, classes=label.names)
+        root, files = listed_files(paths, own.root)
+        super().__init__(root, replace(files, labels=np.asarray(numbers), classes=label.names))
 
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, a digest of the files, the dataset's class."""

@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import is_image_start
 from shardwright.base.open_source import open_source
-from shardwright.folders.files import PackedNames, PathSource
+from shardwright.folders.files import PackedNames, PathSource, list_of
 from shardwright.folders.source import FolderSource
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -325,14 +325,14 @@ def test_more_classes_than_two_bytes_count(tmp_path):
     """Fault 31."""
     make(tmp_path, "a.png")
     count, ones = 70_000, np.ones(70_000, np.int64)
-    source = PathSource(
-        os.fsencode(tmp_path),
+    files = list_of(
         PackedNames([b"a.png"] * count),
         ones * len(PNG),
         ones,
         labels=np.arange(count),
-        classes=[str(i) for i in range(count)],
+        classes=tuple(str(i) for i in range(count)),
     )
+    source = PathSource(os.fsencode(tmp_path), files)
     assert labels(source) == list(range(count))
     assert len(source.fields["label"].names) == count
 

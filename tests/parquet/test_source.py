@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -38,6 +39,7 @@ from tests.base.index_files.files import (
     foreign,
     table,
 )
+from tests.conformance.children import in_child
 
 FEATURES = {
     "image": {"_type": "Image"},
@@ -284,3 +286,31 @@ def test_more_values_than_the_file_can_hold_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_numbers_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column can be read but numbers"):
         open_source(parquet(pa.table({"a": [1, 2]}), tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("written", "forged"), [(b"\x04text\x15\x02", b"\x04text\x15\x1c"), (b"\x15\x0c", b"\x15\x00")]
+)
+def test_a_footer_that_pyarrow_would_abort_on_is_refused(written: bytes, forged: bytes, tmp_path: Path) -> None:
+    """A codec that does not exist, and columns of another type than the schema's."""
+    path = parquet(pa.table({"text": TEXTS}), tmp_path / "a")
+    data = path.read_bytes()
+    place = data.rindex(written)
+    path.write_bytes(data[:place] + forged + data[place + len(forged) :])
+    with pytest.raises(InputError, match="type or codec"):
+        open_source(path)
+
+
+def test_a_dictionary_that_is_repeated_takes_little_memory(tmp_path: Path) -> None:
+    value, count = bytes(2**22), 2000  # 8 GB in all
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+    pq.write_table(pa.table({"data": column}), tmp_path / "a.parquet", store_schema=False)
+    source = open_source(tmp_path / "a.parquet")
+
+    def peak() -> int:
+        for n in range(10):
+            assert source[n]["data"] == value
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert in_child(peak) - before < 2**20, "KiB"

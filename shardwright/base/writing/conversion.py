@@ -20,7 +20,7 @@ from shardwright.base.values.columns import Batch, Column
 from shardwright.base.values.infer import infer_field, with_palette
 from shardwright.base.values.pack import pack
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
-from shardwright.base.writing.listing import has_listing, open_unless_listed, write_listing
+from shardwright.base.writing.listing import is_listed, open_unless_listed, write_listing
 from shardwright.base.writing.output import check_output, make_folders, split_lock
 from shardwright.base.writing.pipeline import Failure, worker_errors
 from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source
@@ -189,7 +189,7 @@ class Converter(ABC):
 
     def _publish_listing(self, target: SplitPaths, plan: Plan) -> None:
         """Hand the list of input files to the other ranks, unless the plan there is another one."""
-        if has_listing(self.source) and Plan.read(target.plan) in (None, plan):
+        if is_listed(self._input) and Plan.read(target.plan) in (None, plan):
             write_file(target.listing, partial(write_listing, self.source))
 
     def _target(self, plan: Plan) -> SplitPaths:

@@ -29,7 +29,7 @@ from shardwright.base.storage.atomic import StoredFile
 from shardwright.base.storage.strict_json import canonical_json
 from shardwright.base.writing.plan import Plan
 from shardwright.base.writing.finish import finalize
-from shardwright.folders.files import FileSource, PackedNames
+from shardwright.folders.files import FileList, PackedNames
 from shardwright.folders.source import FolderSource
 from shardwright.base.writing.listing import read_listing, write_listing
 from shardwright.training.samplers import GlobalSampler
@@ -37,6 +37,8 @@ from shardwright.training.samplers import GlobalSampler
 COUNT, PER_SHARD, SIZE = 10_000_000, 100_000, 1000
 get_format("parquet").load_converter()
 root = Path(sys.argv[1])
+images = root / "images"
+images.mkdir()
 status = Path("/proc/self/status").read_text()
 before = int(status.split("VmData:")[1].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (before + 2**30, before + 2**30))
@@ -55,13 +57,10 @@ def scanned():
     names[:] = np.frombuffer(b"n000/00000000.jpg", np.uint8)
     for place in range(8):
         names[:, 12 - place] = 48 + numbers // 10**place % 10
-    paths = PackedNames()
-    paths.blob, paths.ends = names.tobytes(), np.arange(COUNT + 1, dtype=np.int64) * 17
-    source = object.__new__(FolderSource)
+    paths = PackedNames.packed(names.tobytes(), np.arange(COUNT + 1, dtype=np.int64) * 17)
     classes = tuple(f"n{n:03d}" for n in range(1000))
-    FileSource.__init__(source, paths, np.full(COUNT, SIZE), labels=numbers * 1000 // COUNT, classes=classes)
-    source._state, source.ignored, source._prefix = "state", {}, b"/input/"
-    return source
+    files = FileList(paths, np.full(COUNT, SIZE), "state", numbers * 1000 // COUNT, classes)
+    return FolderSource(images, files=files)
 
 source = scanned()
 done("scan")
@@ -77,9 +76,9 @@ print(f"plan {paths.plan.stat().st_size:,} bytes, listing {paths.listing.stat().
 done("plan and listing")
 content = source.content()
 del source
-again = read_listing(paths.listing, "/input")
+again = read_listing(paths.listing, images)
 assert again.content() == content and again.name(COUNT - 1) == "n000/09999999.jpg"
-labels = again._labels
+labels = again.listing()["labels"]
 del again
 done("listing read")
 for shard in range(plan.num_shards):

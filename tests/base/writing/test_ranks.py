@@ -19,7 +19,6 @@ from shardwright.base.split.paths import SplitPaths
 from shardwright.base.writing.finish import finalize
 from shardwright.base.writing.output import split_lock
 from shardwright.base.writing.ranks import rank_and_world
-from shardwright.folders.source import FolderSource
 from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import encoded, hashes, picture
 
@@ -283,21 +282,6 @@ def test_finalize_replaces_a_split_as_the_message_of_a_missing_rank_says(
     assert len(finalize(tmp_path).shards) == 2
     assert hashes(tmp_path) == wanted(24)
     assert len(finalize(tmp_path).shards) == 2
-
-
-def test_only_rank_0_lists_the_input(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options: dict[str, Any] = {"images_per_file": 12, "num_workers": 0, "num_replicas": 2, "wait_timeout": 5}
-    rank_0 = ParquetConverter(photos, tmp_path / "out", rank=0, wait=False, **options)
-    assert rank_0.convert() is None
-
-    def scan(*arguments: object) -> None:
-        raise AssertionError("rank 1 lists the input")
-
-    monkeypatch.setattr(FolderSource, "__init__", scan)
-    manifest = ParquetConverter(photos, tmp_path / "out", rank=1, **options).convert()
-    assert manifest is not None
-    assert manifest.num_samples == 48
-    assert not SplitPaths(tmp_path / "out", "train").listing.exists()
 
 
 def test_without_rank_0_the_others_say_what_they_waited_for(photos: Path, tmp_path: Path) -> None:
