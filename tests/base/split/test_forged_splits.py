@@ -22,6 +22,7 @@ import pytest
 from shardwright.arrays.source import ArraySource
 from shardwright.base.errors import CorruptShardError, UnsafeDataError
 from shardwright.base.index_files import index_files
+from shardwright.base.open_source import open_source
 from shardwright.base.verify import verify
 from tests.conformance.tools import Store, numbered, same_as_numbered
 from tests.forged import sign
@@ -152,7 +153,7 @@ FORGERIES = {
 
 SAID = {
     "external link": "link to somewhere else",
-    "external storage": "in other files",
+    "external storage": "from other files",
     "plug-in": "is in chunks",
     "soft link": "link to somewhere else",
 }
@@ -264,15 +265,18 @@ def test_no_plug_in_of_hdf5_is_looked_for(tmp_path: Path):
             for member in ("images", "labels"):
                 with pytest.raises(UnsafeDataError, match=f"needs the HDF5 filter {UNKNOWN_FILTER}"):
                     ArraySource(path, member=member)
-            ignored = index_files(path, tmp_path / "index").ignored
-            assert sorted(ignored) == [
-                "dataset images: in chunks or compressed",
-                "dataset labels: not one number per sample",
-            ]
+            for work in (index_files, open_source):
+                with pytest.raises(UnsafeDataError, match=f"needs the HDF5 filter {UNKNOWN_FILTER}"):
+                    work(path)
+            with h5py.File(path, "r+") as file:
+                file.move("images", "first")
+                file.move("labels", "second")
+            told = sorted(index_files(path, tmp_path / "index").ignored)
+            assert [text.split(" needs the HDF5 filter")[0] for text in told] == ["a.h5[first]", "a.h5[second]"]
             assert "hdf5 cannot read it" in str(verify(split).problems[0])
         assert opened == []
         with opened_below(plugins) as opened, h5py.File(path) as file, pytest.raises(OSError, match=r"filter|plugin"):
-            file["labels"][...]
+            file["second"][...]
         assert opened, "the check of this test checks nothing"
     finally:
         h5py.h5pl.remove(0)
