@@ -66,7 +66,8 @@ class Format:
     magic : bytes
         A regular expression for the first bytes of such files.
     takes_folder : bool
-        Whether `source` takes a folder of such files itself, which says more than they do.
+        Whether `source` takes a folder of such files itself, which says more than they do, and the
+        split that is wanted, if there is one of that name.
     in_place : bool
         Whether `source` knows where the values of such files lie, so that `index_files` takes them.
     listed : str
@@ -222,12 +223,14 @@ _TABLE = (
     ),
     Format(
         "tfrecord",
+        reader="shardwright.tfrecord.reader:TFRecordReader",
         summary="TFRecord files of tf.train.Example",
         extra="shardwright[tfrecord]",
-        source="shardwright.tfrecord.source:TFRecordSource",
+        source="shardwright.tfrecord.source:open_tfrecord",
         suffixes=(".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
         pattern=r".+\.tfrecords?(\.gz)?-\d{5,}-of-\d{5,}(\.gz)?|[^.]+-\d{5,}-of-\d{5,}(\.gz)?",
         takes_folder=True,
+        in_place=True,
         exports=(
             Export("tfrecord", "shardwright.tfrecord.export:export_tfrecord", "TFRecord files of tf.train.Example"),
         ),

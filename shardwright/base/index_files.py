@@ -48,8 +48,8 @@ def index_files(
     """Make files that exist already a split, without writing or moving them.
 
     Webdataset tar files, Hugging Face's Parquet (uncompressed) and Arrow files,
-    ``.npy``, ``.npz`` and IDX arrays, and contiguous HDF5 datasets. Index and manifest
-    go to a folder ``metadata`` beside the files, which is then opened like a converted
+    ``.npy``, ``.npz`` and IDX arrays, contiguous HDF5 datasets and TFRecord files. Index
+    and manifest go to a folder ``metadata`` beside the files, which is then opened like a converted
     dataset: ``open_reader(folder)``.
 
     Parameters

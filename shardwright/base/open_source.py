@@ -78,9 +78,11 @@ def open_files(path: str | os.PathLike[str], split: str | None = None, format_na
     if found.record is None:
         folder: Source = get_format("folders").load_source()(where)
         return folder
-    whole = found.record.takes_folder and where.is_dir()
-    given = where if whole else found.files if len(found.files) > 1 else found.files[0]
-    source: Source = found.record.load_source()(given)
+    opened = found.record.load_source()
+    if found.record.takes_folder and where.is_dir():
+        source: Source = opened(where, split)
+    else:
+        source = opened(found.files if len(found.files) > 1 else found.files[0])
     if found.ignored:
         source.ignored = {**source.ignored, **found.ignored}
     return source

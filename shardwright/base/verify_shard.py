@@ -74,7 +74,7 @@ def _find(
     record: Format, path: Path, fields: tuple[Field, ...], adopted: bool
 ) -> tuple[Mapping[str, Ranges], Mapping[str, NDArray[Any]]]:
     """Let the format find the stored values of a shard, and read the others."""
-    if adopted:
+    if adopted and record.converter:  # other formats are never written: what their readers find is somebody's
         (found,) = open_files(path).places()
         return found.ranges, {f.name: found.scalars[f.name] for f in fields if f.is_scalar}
     reader = record.load_reader()

@@ -10,13 +10,13 @@ from shardwright.cli.words import counted
 __all__ = ["EXAMPLES", "configure", "run"]
 
 EXAMPLES = """\
-  shardwright index shards                              (tar, Parquet, Arrow, HDF5, .npy or .npz)
+  shardwright index shards                              (tar, Parquet, Arrow, HDF5, .npy, .npz, TFRecord)
   shardwright index "shards/val-*.tar" --split validation
   shardwright index readonly/images.npy --metadata-dir my-index
   shardwright verify my-index --data-path readonly      (the files are elsewhere, so say where)
 
 Webdataset tar files, Hugging Face's Parquet (uncompressed images) and Arrow files, .npy, .npz and IDX
-arrays and contiguous HDF5 datasets are read in place; what is compressed has to be converted.
+arrays, contiguous HDF5 datasets and TFRecord files are read in place; what is compressed has to be converted.
 """
 
 

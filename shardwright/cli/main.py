@@ -23,7 +23,7 @@ __all__ = ["main"]
 COMMANDS = {
     "convert": "convert a folder of images, or a converted split, into shards",
     "info": "show what a converted dataset holds",
-    "index": "give random access to tar, Parquet, Arrow, .npy or HDF5 files of other programs, in place",
+    "index": "give random access to tar, Parquet, Arrow, .npy, HDF5 or TFRecord files of others, in place",
     "export": "write a split as class folders, TFRecord, .npz or webdataset tar files",
     "verify": "check every byte of a converted dataset",
     "view": "draw some samples with their labels on one sheet (PNG)",

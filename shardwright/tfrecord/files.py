@@ -10,7 +10,7 @@ from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.storage.names import printable
 from shardwright.base.storage.strict_json import parse_json
 
-__all__ = ["RecordSet", "TfdsFeature", "find_record_set", "is_record_name"]
+__all__ = ["RecordSet", "TfdsFeature", "find_record_set", "is_record_name", "splits_in"]
 
 _SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
 _SHARD = r"-(?P<shard>\d{5,})-of-(?P<total>\d{5,})"
@@ -107,9 +107,20 @@ def _split_of(name: str) -> str:
     return next((word for word in reversed(words) if word.lower() in _SPLITS), "")
 
 
+def splits_in(path: Any) -> set[str]:
+    """Return the splits that the names of a folder's files say; of anything else none."""
+    if isinstance(path, (list, tuple)) or not os.path.isdir(path):
+        return set()
+    return {_split_of(name) for name in _record_names(os.fsdecode(path))}
+
+
+def _record_names(folder: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if _match(name) and not name.startswith("."))
+
+
 def _names_of_split(folder: str, split: str | None) -> list[str]:
     shown = printable(os.fsencode(folder))
-    names = sorted(name for name in os.listdir(folder) if _match(name) and not name.startswith("."))
+    names = _record_names(folder)
     if not names:
         raise InputError(f"{shown} has no TFRecord files: looked for *.tfrecord, *.tfrecord.gz and *-00000-of-00001")
     splits = sorted({_split_of(name) for name in names})

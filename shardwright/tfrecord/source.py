@@ -8,6 +8,7 @@ records are read in any order. Encoded images keep their bytes.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy as np
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field, sample_type_of
 from shardwright.base.images import EncodedImage
-from shardwright.base.source import Source, digest_of
+from shardwright.base.source import Places, Source, digest_of, not_in_place
+from shardwright.base.storage.ranges import Ranges
+from shardwright.base.values.infer import infer_field
 from shardwright.tfrecord.example import Example, FeatureStats, Values, parse_example
-from shardwright.tfrecord.files import RecordSet, TfdsFeature, find_record_set
+from shardwright.tfrecord.files import RecordSet, TfdsFeature, find_record_set, splits_in
 from shardwright.tfrecord.frames import RecordFile, open_records
 
-__all__ = ["TFRecordSource", "read_examples"]
+__all__ = ["TFRecordSource", "open_tfrecord", "read_examples"]
 
 # The names that TensorFlow's own scripts give to images and labels.
 _STANDARD = {"image": "image/encoded", "label": "image/class/label"}
@@ -90,6 +93,8 @@ class TFRecordSource(Source):
     0
     """
 
+    format_name = "tfrecord"
+
     def __init__(
         self,
         path: Any,
@@ -114,6 +119,7 @@ class TFRecordSource(Source):
         self.fields = self._known_fields(found, classes)
         unused = sorted(self._stats.keys() - set(chosen.values()))
         self.ignored = {f"feature {name}": self._stats[name].records for name in unused}
+        self.nbytes = sum(file.file.size for file in self._files)
 
     def _look(self, data: bytes, where: str) -> None:
         for name, values in parse_example(data, where).items():
@@ -132,7 +138,7 @@ class TFRecordSource(Source):
                 raise ConfigError(
                     f"labels ({column.feature}) run from {stats.low} to {stats.high}, 0 does not occur: say "
                     "label_offset=1 if classes are counted from 1 (they are stored from 0), or label_offset=0 to "
-                    "keep them as they are"
+                    "keep them as they are, and convert TFRecordSource(path, label_offset=...)"
                 )
             return 0
         if type(offset) is not int or stats.low - offset < 0:
@@ -175,6 +181,47 @@ class TFRecordSource(Source):
         file, number = self._place(index)
         return f"{file.file.shown}, record {number}"
 
+    def places(self) -> list[Places]:
+        """Return where images, texts and bytes lie in the records; lists of values and gzipped files are elsewhere."""
+        elsewhere = self._elsewhere()
+        first = self[0] if len(self) else {}
+        every = [self.fields.get(name) or infer_field(name, first[name]) for name in self._columns]
+        fields = tuple(f for f in every if f.name not in elsewhere)
+        if all(f.is_scalar for f in fields) or (any(f.is_image for f in every) and not any(f.is_image for f in fields)):
+            reasons = "; ".join(f"field {name!r}: {why}" for name, why in sorted(elsewhere.items()))
+            raise not_in_place(self._files[0].file.shown, reasons or "it holds numbers only")
+        return [self._places_in(file, fields, elsewhere) for file in self._files if len(file)]
+
+    def _elsewhere(self) -> dict[str, str]:
+        """Return the fields whose values do not lie in the files as they are, and why."""
+        gzipped = any(file.source is not file.file for file in self._files)
+        lists = {name for name, column in self._columns.items() if column.field.kind in ("array", "json")}
+        big = {name for name, column in self._columns.items() if gzipped and not column.field.is_scalar}
+        return dict.fromkeys(lists, "a list of values") | dict.fromkeys(big, "compressed")
+
+    def _places_in(self, file: RecordFile, fields: tuple[Field, ...], elsewhere: Mapping[str, str]) -> Places:
+        path, count = Path(file.file.path), len(file)
+        scalars = {f.name: np.zeros(count, f.dtype) for f in fields if f.is_scalar}
+        ranges = {f.name: Ranges(path, *np.zeros((2, count), np.int64)) for f in fields if not f.is_scalar}
+        for number in range(count):
+            data = file.read(number)
+            example = parse_example(data, f"{file.file.shown}, record {number}")
+            for name, values in scalars.items():
+                values[number] = example[self._columns[name].feature][0]
+            for name, found in ranges.items():
+                value = example[self._columns[name].feature][0]
+                # The message stores byte strings as they are; where the same bytes stand twice, either will do.
+                found.offsets[number] = file.offsets[number] + data.index(value)
+                found.lengths[number] = len(value)
+        if self._offset:
+            scalars["label"] -= self._offset
+        left_out = {f"field {name}: {why}": count for name, why in sorted(elsewhere.items())}
+        return Places(count, fields, ranges, scalars, (path,), left_out)
+
+    def changed(self) -> str | None:
+        """Return the file that has another size or time than when it was read, if there is one."""
+        return next((file.file.shown for file in self._files if file.file.has_changed()), None)
+
     def content(self) -> dict[str, Any]:
         """Return the number of records, an xxh3-128 of their lengths, and how fields are made."""
         return {
@@ -187,6 +234,11 @@ class TFRecordSource(Source):
     def state(self) -> str:
         """Return a digest of paths, sizes and modification times."""
         return digest_of(repr([(file.file.path, file.file.identity) for file in self._files]).encode())
+
+
+def open_tfrecord(path: Any, split: str | None = None) -> TFRecordSource:
+    """Return the source of files, or of a folder, of which `split` is taken if it is there."""
+    return TFRecordSource(path, split=split if split in splits_in(path) else None)
 
 
 def _check_counts(files: Sequence[RecordFile], found: RecordSet) -> None:

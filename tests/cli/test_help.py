@@ -12,17 +12,17 @@ from shardwright.cli.main import COMMANDS
 from tests.cli.commands import ROOT, Run, command
 
 MATRIX = """\
-                converter         reader         source  in place  export
-arrays          -                 MemmapReader   yes     yes       npz
-folders         -                 -              yes     -         folder
-hdf5            HDF5Converter     HDF5Reader     yes     yes       -
-memmap          MemmapConverter   MemmapReader   arrays  yes       -
-parquet         ParquetConverter  ParquetReader  yes     yes       -
-pyarrow_ipc     IpcConverter      IpcReader      yes     yes       -
-splits          -                 -              yes     -         -
-tar             TarConverter      TarReader      yes     yes       webdataset
-tfrecord        -                 -              yes     -         tfrecord
-torch_datasets  -                 -              yes     -         -"""
+                converter         reader          source  in place  export
+arrays          -                 MemmapReader    yes     yes       npz
+folders         -                 -               yes     -         folder
+hdf5            HDF5Converter     HDF5Reader      yes     yes       -
+memmap          MemmapConverter   MemmapReader    arrays  yes       -
+parquet         ParquetConverter  ParquetReader   yes     yes       -
+pyarrow_ipc     IpcConverter      IpcReader       yes     yes       -
+splits          -                 -               yes     -         -
+tar             TarConverter      TarReader       yes     yes       webdataset
+tfrecord        -                 TFRecordReader  yes     yes       tfrecord
+torch_datasets  -                 -               yes     -         -"""
 
 
 def test_help_lists_the_commands_examples_and_exit_codes(run: Run) -> None:

@@ -47,6 +47,14 @@ class FileBytes:
         """Return a part of this part."""
         return FileBytes(self.path, self.offset + offset, size, self.identity)
 
+    def has_changed(self) -> bool:
+        """Whether the file is gone, or has another size or time of the last change."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return True
+        return (status.st_size, status.st_mtime_ns) != self.identity
+
     @contextmanager
     def opened(self) -> Iterator[ReadInto]:
         """Open the file for as long as the context lasts."""
