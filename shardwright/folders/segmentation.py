@@ -14,7 +14,7 @@ from shardwright.base.fields import Field
 from shardwright.base.storage.names import printable
 from shardwright.folders.files import PathSource, list_of, pack_files
 from shardwright.folders.paired import PairedFilesSource
-from shardwright.folders.source import _root, _walk
+from shardwright.folders.source import root_of, walk
 
 __all__ = ["ParallelFoldersSource"]
 
@@ -27,7 +27,7 @@ def _find(root: bytes, suffix: bytes, ignored: Counter[str]) -> dict[bytes, tupl
     Each is its path below the folder, its size, and when it was changed, in ns.
     """
     found: dict[bytes, tuple[bytes, int, int]] = {}
-    for part in _walk(root, ignored):
+    for part in walk(root, ignored):
         for path, size, mtime in zip(part.paths(), part.sizes.tolist(), part.mtimes.tolist(), strict=True):
             stem = os.path.splitext(path)[0]
             if not stem.endswith(suffix):
@@ -102,7 +102,7 @@ class ParallelFoldersSource(PairedFilesSource):
         classes: Sequence[str] | None = None,
     ) -> None:
         check_choice("unpaired", unpaired, ("raise", "skip"))
-        image_root, mask_root = map(_root, (images, masks))
+        image_root, mask_root = map(root_of, (images, masks))
         ignored: Counter[str] = Counter()
         found = _find(image_root, os.fsencode(image_suffix), ignored)
         found_masks = _find(mask_root, os.fsencode(mask_suffix), ignored)

@@ -25,7 +25,7 @@ from shardwright.base.storage.names import checked_status, printable, read_start
 from shardwright.folders.class_folders import by_class
 from shardwright.folders.files import FileList, PackedNames, PathSource, list_of, pack_files
 
-__all__ = ["FolderSource"]
+__all__ = ["FolderSource", "root_of", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
     )
 
 
-def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
+def walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     """List the root (first) and all folders below it, each real folder once.
 
     Links wait until the real folders are listed, so that what lies inside the
@@ -119,7 +119,7 @@ def _walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     return listings
 
 
-def _root(path: str | os.PathLike[str]) -> bytes:
+def root_of(path: str | os.PathLike[str]) -> bytes:
     """Return the absolute path of a folder."""
     root = os.path.abspath(os.path.expanduser(os.fsencode(path)))
     if not os.path.isdir(root):
@@ -170,7 +170,7 @@ class FolderSource(PathSource):
     """
 
     def __init__(self, root: str | os.PathLike[str], *, files: FileList | None = None) -> None:
-        where = _root(root)
+        where = root_of(root)
         super().__init__(where, _scan(where) if files is None else files)
 
     def listing(self) -> dict[str, NDArray[Any]]:
@@ -186,7 +186,7 @@ class FolderSource(PathSource):
 def _scan(root: bytes) -> FileList:
     """List the images of a folder, class by class."""
     ignored: Counter[str] = Counter()
-    found = {part.path: part for part in _walk(root, ignored)}
+    found = {part.path: part for part in walk(root, ignored)}
     counts = {path: len(part.names) for path, part in found.items()}
     # A link to a folder that is read already is an empty class.
     order, labels, classes = by_class(root, dict.fromkeys(found[b""].links, 0) | counts, ignored)

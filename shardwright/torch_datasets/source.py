@@ -1,13 +1,12 @@
 """Torch-style datasets: anything with ``__len__`` and ``__getitem__``.
 
-A dataset of torchvision that only opens image files is read file by file, so
-that the files' own bytes are stored (`FolderLikeSource`). Of every other
-dataset the samples are stored as it returns them (`DatasetSource`).
+A dataset of torchvision that only opens files is read file by file, so that the
+files' own bytes are stored (`torchvision_files`). Of every other dataset the
+samples are stored as it returns them (`DatasetSource`).
 """
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +17,9 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Source
-from shardwright.folders.files import PathSource, listed_files
-from shardwright.torch_datasets.torchvision_files import LABELLED, class_names, files_of, needed_files_of, unwrapped
+from shardwright.torch_datasets.torchvision_files import class_names, source_of_files, unwrapped
 
-__all__ = ["DatasetSource", "FolderLikeSource", "is_folder_like", "name_values", "open_dataset"]
+__all__ = ["DatasetSource", "name_values", "open_dataset"]
 
 _TRIES = 1000  # samples that are read to find a good one
 
@@ -117,45 +115,7 @@ class DatasetSource(Source):
         return {"num_samples": len(self), "dataset": type(unwrapped(self._dataset)).__name__}
 
 
-def is_folder_like(dataset: Any) -> bool:
-    """Tell whether `FolderLikeSource` takes this dataset."""
-    return files_of(dataset, LABELLED) is not None
-
-
-class FolderLikeSource(PathSource):
-    """A dataset of torchvision that only opens image files: their bytes, untouched.
-
-    That is `ImageFolder` and its kind (`torchvision_files` lists them) without a
-    transform, with torchvision's own loader and ``__getitem__``, and a `Subset`
-    of one. The dataset's own list counts, also where a user has changed it.
-
-    Parameters
-    ----------
-    dataset : torchvision.datasets.VisionDataset or torch.utils.data.Subset
-        The dataset.
-
-    Raises
-    ------
-    InputError
-        If it does more than open files, or if one of its files cannot be read.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        (_, paths), (label, numbers) = needed_files_of(dataset, LABELLED, "image files", "transform and loader")
-        own = unwrapped(dataset)
-        self._dataset_name = type(own).__name__
-        root, files = listed_files(paths, own.root)
-        super().__init__(root, replace(files, labels=np.asarray(numbers), classes=label.names))
-
-    def content(self) -> dict[str, Any]:
-        """Return number of samples and classes, a digest of the files, the dataset's class."""
-        return {**super().content(), "dataset": self._dataset_name}
-
-
 def open_dataset(dataset: Any) -> Source:
     """Return the source of any dataset: its files, where it only opens files, else its samples."""
-    from shardwright.torch_datasets import segmentation_datasets
-
-    if segmentation_datasets.is_segmentation(dataset):
-        return segmentation_datasets.SegmentationSource(dataset)
-    return FolderLikeSource(dataset) if is_folder_like(dataset) else DatasetSource(dataset)
+    files = source_of_files(dataset)
+    return DatasetSource(dataset) if files is None else files

@@ -1,8 +1,9 @@
-"""Which files the datasets of torchvision open that do nothing else, so that the files can be stored as they are."""
+"""Files behind torchvision's datasets that only open them: they are stored as they are."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,20 @@ from torch.utils.data import Subset
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
+from shardwright.base.source import Source
 from shardwright.base.storage.names import printable
+from shardwright.folders.files import PathSource, listed_files
+from shardwright.folders.paired import PairedFilesSource
 
 __all__ = [
     "LABELLED",
     "VOC_CLASSES",
     "WITH_MASKS",
-    "Columns",
+    "FolderLikeSource",
+    "SegmentationSource",
     "class_names",
     "files_of",
-    "needed_files_of",
+    "source_of_files",
     "unwrapped",
 ]
 
@@ -179,19 +184,7 @@ def _chosen(subset: Any, length: int) -> NDArray[np.int64] | None:
 
 
 def files_of(dataset: Any, table: Table) -> Columns | None:
-    """Return what a dataset of torchvision, or a `Subset` of one, reads.
-
-    Parameters
-    ----------
-    dataset : object
-    table : mapping
-        Which kind is asked for: `LABELLED` or `WITH_MASKS`.
-
-    Returns
-    -------
-    list of (Field, values) or None
-        ``None``: it is another kind, or does more than open files.
-    """
+    """Return what a dataset of torchvision, or a `Subset` of one, reads; ``None`` if that is not all that it does."""
     if not _is_plain_subset(dataset):
         columns = _extracted(dataset, table)
     else:
@@ -205,14 +198,12 @@ def files_of(dataset: Any, table: Table) -> Columns | None:
     return columns
 
 
-def needed_files_of(dataset: Any, table: Table, opens: str, without: str) -> Columns:
-    """Return `files_of` a dataset, or say that it does more than open the files that `opens` names.
+def _at(values: Any, rows: NDArray[np.int64]) -> Any:
+    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
 
-    Raises
-    ------
-    InputError
-        If it does; what may be left out is `without`.
-    """
+
+def _needed_files_of(dataset: Any, table: Table, opens: str, without: str) -> Columns:
+    """Return `files_of` a dataset, or say that it does more than open the files that `opens` names."""
     columns = files_of(dataset, table)
     if columns is None:
         raise InputError(
@@ -222,5 +213,62 @@ def needed_files_of(dataset: Any, table: Table, opens: str, without: str) -> Col
     return columns
 
 
-def _at(values: Any, rows: NDArray[np.int64]) -> Any:
-    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
+class FolderLikeSource(PathSource):
+    """A dataset of torchvision that only opens image files: their bytes, untouched.
+
+    That is `ImageFolder` and its kind (`LABELLED`) without a transform, with torchvision's own
+    loader and ``__getitem__``, and a `Subset` of one. The dataset's own list counts, also
+    where a user has changed it.
+
+    Parameters
+    ----------
+    dataset : torchvision.datasets.VisionDataset or torch.utils.data.Subset
+        The dataset.
+
+    Raises
+    ------
+    InputError
+        If it does more than open files, or if one of its files cannot be read.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        (_, paths), (label, numbers) = _needed_files_of(dataset, LABELLED, "image files", "transform and loader")
+        own = unwrapped(dataset)
+        self._dataset_name = type(own).__name__
+        root, files = listed_files(paths, own.root)
+        super().__init__(root, replace(files, labels=np.asarray(numbers), classes=label.names))
+
+    def content(self) -> dict[str, Any]:
+        """Return number of samples and classes, a digest of the files, the dataset's class."""
+        return {**super().content(), "dataset": self._dataset_name}
+
+
+class SegmentationSource(PairedFilesSource):
+    """VOCSegmentation, Cityscapes or OxfordIIITPet of torchvision, without a transform: their files, untouched.
+
+    ``Cityscapes(target_type=["semantic", "instance"])`` gives the fields
+    ``semantic_mask`` and ``instance_mask``, one type alone ``mask``; polygons are
+    JSON. ``OxfordIIITPet`` gives ``mask``, ``label`` and ``species`` (binary-category).
+
+    Parameters
+    ----------
+    dataset : torchvision.datasets.VisionDataset or torch.utils.data.Subset
+        The dataset.
+
+    Raises
+    ------
+    InputError
+        If it does more than open files, or if one of its files cannot be read.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        found = _needed_files_of(dataset, WITH_MASKS, "images and masks", "transform")
+        columns = [(f, v if isinstance(v, np.ndarray) else PathSource(*listed_files(v))) for f, v in found]
+        super().__init__(columns, {"dataset": type(unwrapped(dataset)).__name__})
+
+
+def source_of_files(dataset: Any) -> Source | None:
+    """Return the source of a dataset's files, if it does no more than open them."""
+    if files_of(dataset, WITH_MASKS) is not None:
+        return SegmentationSource(dataset)
+    return FolderLikeSource(dataset) if files_of(dataset, LABELLED) is not None else None

@@ -15,9 +15,8 @@ from shardwright.base.formats import get_format
 from shardwright.base.open_source import open_source
 from shardwright.base.reader import open_reader
 from shardwright.folders.segmentation import ParallelFoldersSource
-from shardwright.torch_datasets.segmentation_datasets import SegmentationSource, is_segmentation
 from shardwright.torch_datasets.source import DatasetSource
-from shardwright.torch_datasets.torchvision_files import VOC_CLASSES
+from shardwright.torch_datasets.torchvision_files import VOC_CLASSES, WITH_MASKS, SegmentationSource, files_of
 from tests.conformance.tools import encoded, picture
 
 # torchvision leaves the masks' files open.
@@ -245,7 +244,7 @@ def test_oxford_pets(pets, tmp_path, kinds, names):
 
 
 def test_pets_with_a_category_only_are_no_segmentation(pets):
-    assert not is_segmentation(tv.OxfordIIITPet(pets))
+    assert files_of(tv.OxfordIIITPet(pets), WITH_MASKS) is None
 
 
 def test_a_subset_is_stored_file_by_file_too(voc, pets):

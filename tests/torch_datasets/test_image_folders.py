@@ -12,7 +12,7 @@ from torchvision import datasets as tv
 from shardwright.base.errors import InputError
 from shardwright.base.open_source import open_source
 from shardwright.folders.source import FolderSource
-from shardwright.torch_datasets.source import FolderLikeSource, is_folder_like
+from shardwright.torch_datasets.torchvision_files import LABELLED, FolderLikeSource, files_of
 from tests.torch_datasets.samples import on_disk, stored, with_samples
 
 
@@ -96,7 +96,7 @@ def test_a_subclass_that_only_adds_to_an_image_folder_keeps_the_bytes(root):
     class Named(tv.ImageFolder):
         """Adds nothing to how a sample is read."""
 
-    assert is_folder_like(Named(root))
+    assert files_of(Named(root), LABELLED) is not None
 
 
 def test_numbers_without_a_name_leave_the_names_out(root):

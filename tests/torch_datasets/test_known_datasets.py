@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision import datasets as tv
 
 from shardwright.base.open_source import open_source
-from shardwright.torch_datasets.source import FolderLikeSource, is_folder_like
+from shardwright.torch_datasets.torchvision_files import LABELLED, FolderLikeSource, files_of
 from tests.torch_datasets.samples import TWO, bare, pets
 
 
@@ -97,7 +97,7 @@ def test_class_names_come_from_the_dataset(root, name, names):
 def test_other_targets_than_the_category_are_read_by_samples(root):
     pet = pets(root)
     pet._target_types = ["segmentation"]
-    assert not is_folder_like(pet)
+    assert files_of(pet, LABELLED) is None
     caltech101 = KNOWN["Caltech101"](root)
     caltech101.target_type = ["category", "annotation"]
-    assert not is_folder_like(caltech101)
+    assert files_of(caltech101, LABELLED) is None

@@ -9,7 +9,8 @@ from torchvision import datasets as tv
 
 from shardwright.base.errors import InputError
 from shardwright.base.open_source import open_source
-from shardwright.torch_datasets.source import DatasetSource, FolderLikeSource, is_folder_like
+from shardwright.torch_datasets.source import DatasetSource
+from shardwright.torch_datasets.torchvision_files import LABELLED, FolderLikeSource, files_of
 from tests.torch_datasets.samples import Inverted, with_samples
 
 
@@ -59,7 +60,7 @@ def grey_loader(path):
 )
 def test_a_dataset_that_does_more_than_open_files_is_read_by_its_samples(root, make):
     dataset = make(root)
-    assert not is_folder_like(dataset)
+    assert files_of(dataset, LABELLED) is None
     assert type(open_source(dataset)) is DatasetSource
     with pytest.raises(InputError, match="does more than open image files"):
         FolderLikeSource(dataset)
