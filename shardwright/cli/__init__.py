@@ -1,1 +1,1 @@
-"""The command line: ``shardwright``, or ``python -m shardwright.cli``."""
+"""The command line: ``shardwright``, or ``python -m shardwright``."""

@@ -21,7 +21,7 @@ def convert(run: Run, *arguments: Any) -> str:
 
 def command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "shardwright.cli", *map(str, arguments)],
+        [sys.executable, "-m", "shardwright", *map(str, arguments)],
         cwd=ROOT,
         text=True,
         check=False,

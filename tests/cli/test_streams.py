@@ -28,7 +28,7 @@ def test_a_closed_pipe_changes_neither_work_nor_exit_code(photos: Path, out: Pat
 
 
 def test_closed_streams_change_nothing(photos: Path, out: Path) -> None:
-    command = f'"{sys.executable}" -m shardwright.cli convert "{photos}" "{out}" --format tar --num-workers 0'
+    command = f'"{sys.executable}" -m shardwright convert "{photos}" "{out}" --format tar --num-workers 0'
     line = f"exec {command} >&- 2>&-"
     assert subprocess.run(["bash", "-c", line], cwd=ROOT, check=False).returncode == 0
     assert len(open_reader(out)) == 7

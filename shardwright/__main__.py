@@ -1,4 +1,4 @@
-"""``python -m shardwright.cli`` is ``shardwright``."""
+"""``python -m shardwright`` is the command ``shardwright``."""
 
 import sys
 
