@@ -8,6 +8,7 @@ distributions add records through the entry point group ``shardwright.formats``;
 an entry point names a `Format`.
 """
 
+import functools
 import re
 import sys
 from dataclasses import dataclass
@@ -311,6 +312,7 @@ def get_format(name: str) -> Format:
     return _FORMATS[name]
 
 
+@functools.cache  # milliseconds, and a folder's files are asked for one by one
 def _load_plugins() -> None:
     for point in entry_points(group="shardwright.formats"):
         if point.name not in _FORMATS:

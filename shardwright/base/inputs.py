@@ -117,11 +117,13 @@ def _in_folder(path: Path, split: str | None, record: Format | None) -> FoundInp
     """Return the files of one technology in a folder; folders of images are none."""
     with os.scandir(path) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
+    if record is None and any(has_image_name(os.fsencode(e.name)) and e.is_file() for e in shown):
+        return FoundInput(None)  # at the first image: there may be millions
     files = [Path(entry.path) for entry in shown if entry.is_file()]
     kinds = {file: record for file in files if record and record.is_named(file.name)}
     if record is None:
         kinds = {file: found for file in files if (found := _named(file.name))}
-        if not kinds or any(has_image_name(os.fsencode(file.name)) for file in files):
+        if not kinds:
             return FoundInput(None)
         if any(_has_images(Path(entry.path)) for entry in shown if entry.is_dir()):
             return FoundInput(None)

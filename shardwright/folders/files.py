@@ -67,30 +67,14 @@ class PackedNames:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """Image files: what a scan of a folder, or the table of an archive, says of them.
+    """Image files: what a scan of a folder, or the table of an archive, says of them."""
 
-    Parameters
-    ----------
-    paths : PackedNames
-        Path of every file, with ``/`` between its parts.
-    sizes : int64 array of shape (N,)
-        Size of every file, in bytes.
-    state : str
-        Changes whenever one of the files does.
-    labels : int64 array of shape (N,), optional
-        Class number of every file.
-    classes : tuple of str, optional
-        Names of the classes, if they have any.
-    ignored : mapping of str to int
-        What was left out: reason to count.
-    """
-
-    paths: PackedNames
+    paths: PackedNames  # with / between their parts
     sizes: NDArray[np.int64]
-    state: str
-    labels: NDArray[np.int64] | None = None
+    state: str  # changes whenever one of the files does
+    labels: NDArray[np.int64] | None = None  # class numbers
     classes: tuple[str, ...] | None = None
-    ignored: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=dict)  # what was left out: reason to count
 
     @property
     def digest(self) -> str:

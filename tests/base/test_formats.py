@@ -1,6 +1,6 @@
 """The table of formats: a plug-in offers any of the four doors, and no more than it likes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,14 +80,21 @@ def export_labels(samples: Samples, output: Path) -> None:
 
 
 @pytest.fixture(params=["register", "entry point"])
-def plug_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+def plug_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Adds a record, for this test only."""
     monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
     if request.param == "register":
-        return register
+        yield register
+        return
     points: list[SimpleNamespace] = []
     monkeypatch.setattr(formats, "entry_points", lambda group: points if group == "shardwright.formats" else [])
-    return lambda record: points.append(SimpleNamespace(name=record.name, load=lambda: record))
+
+    def installed(record: Format) -> None:
+        points.append(SimpleNamespace(name=record.name, load=lambda: record))
+        formats._load_plugins.cache_clear()  # as a new process begins
+
+    yield installed
+    formats._load_plugins.cache_clear()
 
 
 def test_a_plug_in_may_offer_a_source_only(plug_in: Any, tmp_path: Path) -> None:

@@ -51,15 +51,7 @@ def write_listing(source: Source, file: IO[bytes]) -> None:
 
 
 def read_listing(path: Path, input_data: Any) -> Source:
-    """Return the source that `write_listing` was given, for the same input as this process sees it.
-
-    Raises
-    ------
-    DistributedError
-        If the listing is damaged.
-    FileNotFoundError
-        If it is not there.
-    """
+    """Return the source that `write_listing` was given, for the same input as this process sees it."""
     listed = _listed_input(input_data)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
