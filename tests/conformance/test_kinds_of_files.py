@@ -176,6 +176,12 @@ def tfrecords(path: Path) -> Path:
     return export(ArraySource(np.stack(PIXELS), labels=LABELS), path, "tfrecord")
 
 
+def zipped_records(path: Path) -> Path:
+    (plain,) = tfrecords(path / "records").iterdir()
+    (path / "a.tfrecord.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    return path / "a.tfrecord.gz"
+
+
 # What each kind is: the file, and what happens to it: "both" take it, or it is only "converted", or "neither" does.
 KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "webdataset": (lambda p: tar(p / "a.tar", samples("png", "cls")), "both"),
@@ -243,7 +249,8 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "npz, compressed": (lambda p: npz(p / "a.npz", np.savez_compressed), "converted"),
     "IDX pair": (lambda p: idx(p / "mnist"), "both"),
     "IDX pair, gzip": (lambda p: idx(p / "mnist", gzip.open, ".gz"), "converted"),
-    "TFRecord": (lambda p: tfrecords(p / "records"), "converted"),
+    "TFRecord": (lambda p: tfrecords(p / "records"), "both"),
+    "TFRecord, gzip": (zipped_records, "converted"),
     "text": (lambda p: folder(p, [("a.txt", b"text")]) / "a.txt", "neither"),
     "nothing there": (lambda p: p / "none.tar", "neither"),
 }
