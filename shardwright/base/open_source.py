@@ -80,9 +80,9 @@ def open_files(path: str | os.PathLike[str], split: str | None = None, format_na
         return folder
     opened = found.record.load_source()
     if found.record.takes_folder and where.is_dir():
-        source: Source = opened(where, split)
-    else:
-        source = opened(found.files if len(found.files) > 1 else found.files[0])
+        whole: Source = opened(where, split)  # it knows what else in the folder belongs to it
+        return whole
+    source: Source = opened(found.files if len(found.files) > 1 else found.files[0])
     if found.ignored:
         source.ignored = {**source.ignored, **found.ignored}
     return source

@@ -134,7 +134,7 @@ def test_a_tfds_folder_keeps_its_class_names() -> None:
     """``dataset_info.json`` and ``features.json`` say what the records do not."""
     (folder,) = {path.parent for path in DATA.rglob("features.json")}
     source, wanted = open_files(folder, "train"), TFRecordSource(folder, split="train")
-    assert (source.content(), source.fields) == (wanted.content(), wanted.fields)
+    assert (source.content(), source.fields, source.ignored) == (wanted.content(), wanted.fields, wanted.ignored)
     (found,) = source.places()[:1]
     names = {f.name: f.names for f in found.fields}
     assert {name: names[name] for name in names if names[name]} == {
