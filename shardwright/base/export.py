@@ -120,7 +120,7 @@ class Samples(Source):
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
         self.split = check_split(split)
         is_split = isinstance(input_data, (str, os.PathLike)) and split_names(str(input_data))
-        source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data)
+        source = SplitSource(input_data, split, data_path=data_path) if is_split else open_source(input_data, split)
         if not len(source):
             raise InputError("the input has no samples; there is nothing to export")
         first = source[0]

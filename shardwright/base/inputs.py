@@ -16,6 +16,7 @@ from shardwright.base.storage.names import is_safe_name
 
 __all__ = ["FoundInput", "find_input"]
 
+SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
 _MOST_LOOKED_AT = 1000  # entries of sub-folders, in which an image may be
 
 
@@ -93,8 +94,11 @@ def reading(format_name: str) -> Format:
 
 def technology_of(path: Path) -> Format | None:
     """Return the technology of a file: told by its first bytes, and by its name where several fit or none."""
-    with path.open("rb") as file:
-        head = file.read(512)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the permissions") from error
     known = technologies()
     by_name = [record for record in known if record.is_named(path.name)]
     both = [record for record in by_name if not record.magic or record.begins(head)]
@@ -128,6 +132,8 @@ def _in_folder(path: Path, split: str | None, record: Format | None) -> FoundInp
         if any(_has_images(Path(entry.path)) for entry in shown if entry.is_dir()):
             return FoundInput(None)
     called = {file: kind for file, kind in kinds.items() if split and _is_called(file, split)} or kinds
+    if called is kinds and not any(kind.takes_folder for kind in kinds.values()):
+        _refuse_several_splits(path, kinds, split)
     left = {
         "file of another kind": len(files) - len(kinds),
         f"file that is not called {split}": len(kinds) - len(called),
@@ -138,6 +144,17 @@ def _in_folder(path: Path, split: str | None, record: Format | None) -> FoundInp
         raise InputError(f"{path} holds no such files; looked for {looked_for}{inside}")
     ignored = {why: count for why, count in left.items() if count}
     return FoundInput(_only_technology(called, path), _checked(sorted(called)), ignored)
+
+
+def _refuse_several_splits(path: Path, files: Iterable[Path], split: str | None) -> None:
+    """Raise `ConfigError` if the names say that files belong to different splits: they are never mixed."""
+    names = sorted({name for name in SPLITS for file in files if _is_called(file, name)})
+    if len(names) > 1:
+        none = "" if split is None else f", and none of split {split!r}"
+        raise ConfigError(
+            f"{path} holds files of several splits ({', '.join(names)}){none}: say which with split=, or give a "
+            f"pattern, for example {str(path / names[0]) + '*'!r}"
+        )
 
 
 def _named(name: str) -> Format | None:

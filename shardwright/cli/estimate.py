@@ -89,7 +89,7 @@ def estimate(source: Source, format_name: str, options: Mapping[str, Any]) -> Es
 def print_estimates(format_names: Iterable[str], options: dict[str, Any]) -> int:
     """Print one line per format, and write nothing that stays."""
     options = dict(options)
-    source = open_source(options.pop("input_data"))
+    source = open_source(options.pop("input_data"), options.get("split", "train"))
     options.pop("output_path")
     count = min(SAMPLES, len(source))
     say(f"{len(source):,} images, predicted from {count} of them; time with one process, less with --num-workers")

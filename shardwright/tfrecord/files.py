@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.inputs import SPLITS
 from shardwright.base.storage.names import printable
 from shardwright.base.storage.strict_json import parse_json
 
 __all__ = ["RecordSet", "TfdsFeature", "find_record_set", "is_record_name", "splits_in"]
 
-_SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
 _SHARD = r"-(?P<shard>\d{5,})-of-(?P<total>\d{5,})"
 _NAME = re.compile(rf"(?P<stem>.+?)(?:\.tfrecords?(?:\.gz)?(?:{_SHARD})?(?:\.gz)?)")
 _BARE = re.compile(rf"(?P<stem>[^.]+){_SHARD}(?:\.gz)?")  # TF-Slim's names have no suffix
@@ -104,7 +104,7 @@ def _split_of(name: str) -> str:
     """Return the split that a file's name says, if any."""
     found = _match(name)
     words = re.split(r"[-_.]", found["stem"]) if found else []
-    return next((word for word in reversed(words) if word.lower() in _SPLITS), "")
+    return next((word for word in reversed(words) if word.lower() in SPLITS), "")
 
 
 def splits_in(path: Any) -> set[str]:

@@ -49,7 +49,8 @@ class Converter(ABC):
         Workers; 0: none. Threads where the input is files of images, or processes of which each
         writes whole shards if there are many; else processes that read. Changes no byte.
     split : str
-        Name of the split: ``train``, ``validation``, ``test``, ...
+        Name of the split: ``train``, ``validation``, ``test``, ... Of a folder of files of other
+        programs, those called after it are converted (``train-0.tar``), if there are any.
     fields : sequence of Field, optional
         How to store fields that should not be inferred from the first sample.
     encoding : {"png", "jpeg", "webp"}
@@ -125,7 +126,7 @@ class Converter(ABC):
         check_output(output, input_data)
         self.paths = SplitPaths(output, split)
         self._input = input_data
-        self._source = open_unless_listed(input_data) if self.rank else open_source(input_data)
+        self._source = open_unless_listed(input_data, split) if self.rank else open_source(input_data, split)
         if self._source is not None and not len(self._source):
             raise InputError("input_data has no samples; there is nothing to convert")
 
@@ -189,7 +190,7 @@ class Converter(ABC):
 
     def _publish_listing(self, target: SplitPaths, plan: Plan) -> None:
         """Hand the list of input files to the other ranks, unless the plan there is another one."""
-        if is_listed(self._input) and Plan.read(target.plan) in (None, plan):
+        if is_listed(self._input, self.paths.split) and Plan.read(target.plan) in (None, plan):
             write_file(target.listing, partial(write_listing, self.source))
 
     def _target(self, plan: Plan) -> SplitPaths:

@@ -22,26 +22,26 @@ from shardwright.base.source import Source
 __all__ = ["is_listed", "open_unless_listed", "read_listing", "write_listing"]
 
 
-def is_listed(input_data: Any) -> bool:
+def is_listed(input_data: Any, split: str | None = None) -> bool:
     """Whether rank 0 lists an input for the others, told by the path alone: all ranks must say the same."""
-    return _listed_input(input_data) is not None
+    return _listed_input(input_data, split) is not None
 
 
-def _listed_input(input_data: Any) -> tuple[Format, Path] | None:
+def _listed_input(input_data: Any, split: str | None) -> tuple[Format, Path] | None:
     """Return the format that lists an input, and the one folder or file that is listed."""
     if not isinstance(input_data, (str, os.PathLike)):
         return None
     path = Path(os.path.expanduser(os.fsdecode(input_data)))
     if not path.exists() or is_split(str(path)):
         return None
-    found = find_input(path)
+    found = find_input(path, split)
     record = found.record or get_format("folders")
     return (record, found.files[0] if len(found.files) == 1 else path) if record.listed else None
 
 
-def open_unless_listed(input_data: Any) -> Source | None:
+def open_unless_listed(input_data: Any, split: str | None = None) -> Source | None:
     """Return the source of an input, or ``None`` if another process's list is to be waited for."""
-    return None if is_listed(input_data) else open_source(input_data)
+    return None if is_listed(input_data, split) else open_source(input_data, split)
 
 
 def write_listing(source: Source, file: IO[bytes]) -> None:
@@ -50,9 +50,9 @@ def write_listing(source: Source, file: IO[bytes]) -> None:
     np.savez(file, **arrays)
 
 
-def read_listing(path: Path, input_data: Any) -> Source:
+def read_listing(path: Path, input_data: Any, split: str | None = None) -> Source:
     """Return the source that `write_listing` was given, for the same input as this process sees it."""
-    listed = _listed_input(input_data)
+    listed = _listed_input(input_data, split)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if listed is not None and arrays.files:
@@ -63,4 +63,4 @@ def read_listing(path: Path, input_data: Any) -> Source:
         raise
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DistributedError(f"{path}, rank 0's list of the input, is damaged ({error}); run it again") from error
-    return open_source(input_data)
+    return open_source(input_data, split)

@@ -124,9 +124,9 @@ def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
     for names in _listings(paths, timeout):
         if path.name in names:
             with contextlib.suppress(FileNotFoundError):  # the split is published just now
-                return read_listing(path, input_data)
+                return read_listing(path, input_data, paths.split)
         if paths.manifest.name in names:
-            return open_source(input_data)
+            return open_source(input_data, paths.split)
     raise _no_rank_0(path, timeout)
 
 

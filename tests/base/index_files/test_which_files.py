@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shardwright import ParquetConverter
 from shardwright.base.errors import ConfigError, InputError, OutputExistsError, UnsafeDataError
 from shardwright.base.index_files import index_files
 from shardwright.base.open_source import open_source
@@ -57,3 +58,18 @@ def test_the_folder_above_the_files_says_where_they_are(tmp_path: Path) -> None:
             find(tmp_path)
         with pytest.raises(InputError, match=r"looked for [^;]*; found nothing$"):
             find(tmp_path / "data")
+
+
+def test_files_of_different_splits_are_never_mixed(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for number, name in enumerate(("train-0", "train-1", "val-0")):
+        write_tar(files / f"{name}.tar", [(f"{number}.png", PNGS[number]), (f"{number}.cls", b"%d" % number)])
+    for split, labels in (("train", [0, 1]), ("val", [2])):
+        ParquetConverter(files, tmp_path / "out", split=split, num_workers=0, progress=False).convert()
+        assert open_reader(tmp_path / "out", split=split).targets.tolist() == labels
+        assert open_source(files, split).ignored == {f"file that is not called {split}": 3 - len(labels)}
+    for find in (lambda: index_files(files, tmp_path / "i", split="test"), lambda: open_source(files)):
+        with pytest.raises(ConfigError, match=r"several splits \(train, val\).*split=.*a pattern"):
+            find()
+    assert len(open_source(files / "train*")) == 2
