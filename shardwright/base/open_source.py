@@ -75,6 +75,11 @@ def open_files(path: str | os.PathLike[str], split: str | None = None, format_na
     """Return the source that reads a file, the files in a folder, or a folder of images; not a converted dataset."""
     where = Path(path).expanduser()
     found = find_input(where, split, format_name)
+    if found.record is None and is_split(str(where)):
+        raise InputError(
+            f"{where} is a converted dataset already: open_reader({str(where)!r}) reads it. To index its files anew, "
+            f"give {where / 'data'}"
+        )
     if found.record is None:
         folder: Source = get_format("folders").load_source()(where)
         return folder

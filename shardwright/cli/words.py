@@ -3,9 +3,12 @@
 import argparse
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 __all__ = ["as_typed", "counted", "meant"]
+
+_CALL = re.compile(r"ParquetConverter\(input_data='([^']*)', output_path=\.\.\.\)\.convert\(\)")
 
 
 def as_typed(message: str, parser: argparse.ArgumentParser | None) -> str:
@@ -20,6 +23,7 @@ def as_typed(message: str, parser: argparse.ArgumentParser | None) -> str:
             return f"--no-{name[2:]}" if value == "False" else name
         return f"{name} {value}".rstrip()
 
+    message = _CALL.sub(lambda call: f"shardwright convert {shlex.quote(call[1])} OUTPUT --format parquet", message)
     for name, place in (("input_data", "INPUT"), ("output_path", "OUTPUT")):
         message = re.sub(rf"\b{name}\b=?", place, message)
     return re.sub(r"(?<![\w./-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.-]*)", flag, message)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,17 @@ def test_the_command_says_what_was_left_out(tmp_path: Path, capsys: Any) -> None
     with pytest.raises(InputError):
         open_reader(tmp_path)[1]
     assert main(["index", str(tmp_path)]) == 2
+
+
+def test_the_advice_to_convert_is_a_command_that_works(tmp_path: Path, capsys: Any) -> None:
+    photos = tmp_path / "my photos"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(PNGS[0])
+    assert main(["index", str(photos)]) != 0
+    advice = re.search(r"shardwright (convert .* OUTPUT --format parquet)", capsys.readouterr().err)
+    assert advice is not None
+    words = [str(tmp_path / "out") if word == "OUTPUT" else word for word in shlex.split(advice[1])]
+    assert main([*words, "--num-workers", "0"]) == 0
+    assert len(open_reader(tmp_path / "out")) == 1
+    assert main(["index", str(tmp_path / "out")]) != 0
+    assert re.search(r"is a converted dataset already.*out/data", capsys.readouterr().err)
