@@ -129,6 +129,7 @@ class ArraySource(Source):
         _check_labels(self.rows, self.labels, classes)
         self.fields = self._known_fields()
         self._is_turned = self._pixels is not None and self.layout == "NCHW"
+        self.array_layouts = {"image": self.layout} if self._pixels is None and self.layout else {}
 
     def _known_fields(self) -> dict[str, Field]:
         fields = {}

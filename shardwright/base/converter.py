@@ -58,7 +58,8 @@ class ConverterFixedSize(Converter):
     im_mode : {"RGB", "L", "RGBA", "I;16"}
         Pillow mode of all images.
     layout : {"NHWC", "NCHW"}
-        Order of the axes on disk.
+        Order of the axes of images on disk. With ``"NCHW"`` arrays of numbers that are known to
+        lie channels-last, as of ``ArraySource(x, layout="NHWC")``, are turned too.
     **options
         As `Converter`.
     """
@@ -91,15 +92,24 @@ class ConverterFixedSize(Converter):
     def _stored_field(self, field: Field, value: Any) -> Field:
         if field.is_image:
             return self._stored_image(field, value)
+        if field.kind == "array":
+            return self._stored_array(field, value)
         if field.is_fixed:
             return field
-        if field.kind == "array":
-            array = np.asarray(value)
-            return field.fixed(array.dtype.str, array.shape)
         raise ConfigError(
             f"field {field.name!r} ({field.kind}) has values of different sizes, which {self.format_name} "
             "does not store; choose parquet, pyarrow_ipc or tar, or leave the field out"
         )
+
+    def _stored_array(self, field: Field, value: Any) -> Field:
+        """Return the field of arrays of one size; their axes are turned where the source knows them and it is asked."""
+        if not field.is_fixed:
+            array = np.asarray(value)
+            field = field.fixed(array.dtype.str, array.shape)
+        if self.layout == "NCHW" and self.source.array_layouts.get(field.name) == "NHWC":
+            height, width, channels = field.shape or ()
+            field = field.fixed(str(field.dtype), (channels, height, width), layout="CHW")
+        return field
 
     def _stored_image(self, field: Field, value: Any) -> Field:
         if field.kind == "mask":

@@ -152,7 +152,7 @@ class Field:
         """Return this field without what only the file that it lies in decides."""
         if self.is_image:
             return Field(self.name, self.kind, palette=self.palette, names=self.names)
-        return replace(self, compression=None)
+        return replace(self, compression=None, layout="HWC")
 
     def to_json(self) -> dict[str, Any]:
         """Return the field as JSON values, without what is left at its default."""

@@ -93,6 +93,8 @@ class Source(ABC):
         first sample.
     ignored : mapping of str to int
         What was found beside the samples and left out: reason to count.
+    array_layouts : mapping of str to str
+        Of fields that hold arrays of numbers, the order of the axes where it is known: "NHWC", ...
     threads : bool
         Whether samples are read by threads as fast as by processes: it must be safe, and
         take little of Python's own time.
@@ -105,6 +107,7 @@ class Source(ABC):
     sample_type: Literal["tuple", "dict"] = "tuple"
     fields: Mapping[str, Field] = {}
     ignored: Mapping[str, int] = {}
+    array_layouts: Mapping[str, str] = {}
     threads: bool = False
     nbytes: int | None = None
     format_name: str = ""

@@ -1,9 +1,13 @@
 """Which axes are height, width and channels, and whether an array holds images at all."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from shardwright import HDF5Converter, MemmapConverter, open_reader, verify
 from shardwright.arrays.source import ArraySource
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.values.infer import find_layout
@@ -105,3 +109,21 @@ def test_tensors_are_arrays_too():
     source = ArraySource(tensor, labels=torch.tensor([1, 0]))
     np.testing.assert_array_equal(source[1]["image"], tensor[1].numpy())
     assert source[0]["label"] == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int64, np.uint8])
+@pytest.mark.parametrize("converter", [MemmapConverter, HDF5Converter])
+def test_arrays_of_any_type_are_turned_to_channels_first(converter: Any, dtype: Any, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (7, 4, 5, 2)).astype(dtype)
+    source = ArraySource(array, layout="NHWC")
+    options = {"images_per_file": 7, "shape": None, "num_workers": 0, "progress": False}
+    converter(source, tmp_path / "turned", layout="NCHW", **options).convert()
+    turned = open_reader(tmp_path / "turned", output="numpy", check=True)
+    assert turned.fields[0].kind == "array"
+    assert np.array_equal(np.stack(list(turned)), array.transpose(0, 3, 1, 2))
+    assert verify(tmp_path / "turned").ok
+    converter(tmp_path / "turned", tmp_path / "again", layout="NCHW", **options).convert()
+    again = open_reader(tmp_path / "again", output="numpy")
+    assert all(np.array_equal(a, b) for a, b in zip(turned, again, strict=True))
+    converter(source, tmp_path / "kept", **options).convert()
+    assert np.array_equal(open_reader(tmp_path / "kept", output="numpy")[3], array[3])

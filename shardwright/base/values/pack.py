@@ -104,6 +104,8 @@ def ndarray_of(value: Any) -> NDArray[Any]:
 
 def _array(field: Field, value: Any) -> NDArray[Any]:
     array = ndarray_of(value)
+    if field.layout == "CHW" and array.ndim == 3:
+        array = array.transpose(2, 0, 1)
     if array.shape != field.shape:
         raise InputError(
             f"field {field.name!r} takes arrays of shape {field.shape}, not {array.shape}; values of "
