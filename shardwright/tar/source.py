@@ -47,7 +47,18 @@ def open_archive(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     listed = [list_members(Path(path).expanduser().absolute()) for path in given]
     if len(listed) == 1 and not holds_samples(listed[0]):
         return ArchiveSource(listed[0].path, members=listed[0])
+    for members in listed if len(listed) > 1 else ():
+        _refuse_classes(members)
     return SamplesSource(listed)
+
+
+def _refuse_classes(members: Members) -> None:
+    """Raise `InputError` if an archive is one of class folders, whose labels several archives would lose."""
+    if not holds_samples(members) and ArchiveFolder(members).in_order()[2] is not None:
+        raise InputError(
+            f"{members.path} holds class folders, and there are more archives beside it: give it alone (its path "
+            "instead of the folder's), or pack all class folders into one archive"
+        )
 
 
 @dataclass(frozen=True, slots=True)

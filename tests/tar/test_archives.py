@@ -281,3 +281,13 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert load_manifest(SplitPaths(tmp_path / "out" / "second", "train")).num_samples == 1000
     shutil.rmtree(tmp_path)
+
+
+def test_several_archives_of_class_folders_lose_no_labels(folder: Path, tmp_path: Path):
+    (tmp_path / "tars").mkdir()
+    for name in ("train-0.tar", "train-1.tar"):
+        with tarfile.open(tmp_path / "tars" / name, "w") as archive:
+            archive.add(folder, arcname=".")
+    with pytest.raises(InputError, match=r"train-0\.tar holds class folders, and there are more .* give it alone"):
+        open_source(tmp_path / "tars")
+    assert "label" in open_source(tmp_path / "tars" / "train-0.tar")[0]
