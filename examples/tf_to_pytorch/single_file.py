@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shardwright import ConfigError, OutputExistsError, PlanMismatchError, StorageError
 from shardwright.base.storage.atomic import StoredFile, storage_errors, sync_file, sync_folder, write_bytes
-from shardwright.base.storage.lock import held_lock
+from shardwright.base.storage.file_lock import held_lock
 from shardwright.base.storage.npy import npy_header
 from shardwright.base.storage.strict_json import canonical_json, parse_json
 from shardwright.base.writing.plan import differences

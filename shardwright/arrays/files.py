@@ -21,7 +21,7 @@ from shardwright.base.errors import ConfigError, InputError, ShardwrightError, U
 from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
 from shardwright.base.storage.zip_members import stored_offset
-from shardwright.base.values.pairs import partners
+from shardwright.base.values.array_names import partners
 from shardwright.base.values.rows import PackedRows, Rows
 
 __all__ = ["arrays_beside", "member_names", "open_rows"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shardwright.arrays.files import open_rows
 from shardwright.base.errors import InputError
 from shardwright.base.storage.inflate import file_bytes
-from shardwright.base.values.labels import Labels, labels_of
+from shardwright.base.values.class_numbers import Labels, labels_of
 
 __all__ = ["load_labels"]
 

@@ -22,9 +22,9 @@ from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.base.storage.names import printable
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.table_source import ArrayTable, TableSource
+from shardwright.base.values.array_names import partners
+from shardwright.base.values.class_numbers import Labels
 from shardwright.base.values.infer import LAYOUTS, find_layout, pixel_field
-from shardwright.base.values.labels import Labels
-from shardwright.base.values.pairs import partners
 from shardwright.base.values.rows import Rows, check_images, rows_of_array
 
 __all__ = ["ArrayFiles", "ArraySource"]

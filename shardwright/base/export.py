@@ -23,7 +23,7 @@ from shardwright.base.progress import Progress
 from shardwright.base.source import Source
 from shardwright.base.split.paths import split_names
 from shardwright.base.storage.atomic import storage_errors, sync_file, sync_folder
-from shardwright.base.storage.lock import held_lock
+from shardwright.base.storage.file_lock import held_lock
 from shardwright.base.values.infer import infer_field
 from shardwright.base.view_source import SplitSource
 

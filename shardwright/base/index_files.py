@@ -29,7 +29,7 @@ from shardwright.base.split.publish import add_counts, check_new, publish
 from shardwright.base.storage.atomic import StoredFile
 from shardwright.base.storage.hashes import hash_file
 from shardwright.base.values.infer import each_value
-from shardwright.base.writing.output import split_lock
+from shardwright.base.writing.lock import split_lock
 
 __all__ = ["index_files"]
 

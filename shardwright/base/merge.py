@@ -20,7 +20,7 @@ from shardwright.base.storage.atomic import (
     sync_folder,
     write_file,
 )
-from shardwright.base.writing.output import split_lock
+from shardwright.base.writing.lock import split_lock
 
 __all__ = ["merge"]
 

@@ -23,12 +23,13 @@ from shardwright.base.arguments import check_callable, check_choice
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.formats import get_format
+from shardwright.base.images.modes import modes_on_reading
 from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.split.split import Columns, Split
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.restore import restore, restore_array
-from shardwright.base.values.tv import as_tv_tensors
+from shardwright.base.values.tv_tensors import as_tv_tensors
 from shardwright.base.views import Decoding, View, as_positions, reads_as
 
 __all__ = ["OUTPUTS", "Reader", "open_reader"]
@@ -138,7 +139,7 @@ class Reader(View, Dataset[Any]):
         self.fields = self.stored.chosen(columns)
         if not self.fields:
             raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
-        self.modes = _modes_of(self.manifest, mode)
+        self.modes = modes_on_reading(self.manifest.fields, self.manifest.modes, mode)
 
     @staticmethod
     @abstractmethod
@@ -389,17 +390,6 @@ def _check_format(kind: type[Reader], paths: SplitPaths, manifest: Manifest) -> 
             f"{paths.root}: split {paths.split!r} is {manifest.format}, {kind.__name__} reads {name}; "
             f"use {reader} (from {module} import {reader}) or open_reader(path)"
         )
-
-
-def _modes_of(manifest: Manifest, mode: str | None) -> dict[str, str | None]:
-    """Return the Pillow mode that each image field is converted to: `mode`, where it is given; ``None``: as stored."""
-    return {f.name: _mode_of(manifest, f, mode) for f in manifest.fields if f.is_image}
-
-
-def _mode_of(manifest: Manifest, field: Field, mode: str | None) -> str | None:
-    if mode is not None or field.is_fixed or field.kind == "mask":
-        return mode
-    return None if len(manifest.modes.get(field.name, {})) <= 1 else "RGB"
 
 
 def _transform_tuple(

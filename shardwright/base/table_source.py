@@ -19,9 +19,9 @@ from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource, array_of
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
+from shardwright.base.values.array_names import array_fields
+from shardwright.base.values.class_numbers import class_numbers, labels_of
 from shardwright.base.values.infer import field_of_array, number_field
-from shardwright.base.values.labels import class_numbers, labels_of
-from shardwright.base.values.pairs import array_fields
 from shardwright.base.values.rows import Rows, check_images
 
 __all__ = ["ArrayTable", "TableSource"]

@@ -14,7 +14,7 @@ from torch.utils.data import Subset, default_collate
 from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import to_array
-from shardwright.base.values.tv import as_tv_tensors
+from shardwright.base.values.tv_tensors import as_tv_tensors
 from shardwright.base.views import Decoding, View, as_view
 from shardwright.training.batchers import (
     Batcher,

@@ -98,7 +98,7 @@ def test_a_full_disk_is_a_storage_error(photos: Path, out: Path, run: Run, monke
 
 def test_a_locked_split_is_a_storage_error(photos: Path, out: Path, run: Run) -> None:
     from shardwright.base.split.paths import SplitPaths
-    from shardwright.base.writing.output import split_lock
+    from shardwright.base.writing.lock import split_lock
 
     with split_lock(SplitPaths(out, "train"), 0, 1):
         code, _, errors = run("convert", photos, out, "--format", "tar", "--num-workers", 0)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from shardwright.base.errors import ConfigError, LockedError, OutputExistsError, PlanMismatchError
-from shardwright.base.storage.lock import take_lock
+from shardwright.base.storage.file_lock import take_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/tf_to_pytorch"

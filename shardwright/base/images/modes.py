@@ -1,12 +1,15 @@
-"""How the mode of an image (its colours and depth) is changed: one table for the library."""
+"""The mode of an image (its colours and depth): which one readers give, and how one becomes another."""
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from PIL import Image
 
 from shardwright.base.arguments import check_choice
 from shardwright.base.errors import UnsupportedImageError
+from shardwright.base.fields import Field
 
-__all__ = ["MODES", "to_mode"]
+__all__ = ["MODES", "modes_on_reading", "to_mode"]
 
 MODES = ("L", "RGB", "RGBA", "I;16")
 """The modes that a user may ask for."""
@@ -14,6 +17,19 @@ MODES = ("L", "RGB", "RGBA", "I;16")
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 _NO_RULE = ("F", "I", "LAB", "La")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
+
+
+def modes_on_reading(
+    fields: Iterable[Field], stored: Mapping[str, Mapping[str, int]], mode: str | None
+) -> dict[str, str | None]:
+    """Return the mode that a reader converts each image field to: `mode`, where it is given; ``None``: as stored."""
+    return {f.name: _mode_on_reading(f, stored.get(f.name, {}), mode) for f in fields if f.is_image}
+
+
+def _mode_on_reading(field: Field, stored: Mapping[str, int], mode: str | None) -> str | None:
+    if mode is not None or field.is_fixed or field.kind == "mask":
+        return mode
+    return None if len(stored) <= 1 else "RGB"
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from shardwright.base.arguments import check_choice, check_whole
 from shardwright.base.errors import ConfigError, CorruptShardError, ShardwrightError, StorageError
 from shardwright.base.fields import Field
+from shardwright.base.split.classes import class_names, label_field
 from shardwright.base.split.index import map_index, open_index
 from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
@@ -169,14 +170,12 @@ class Split:
     @property
     def label(self) -> Field | None:
         """The field of the labels, if there are any numbers at all."""
-        numbers = [f for f in self.manifest.fields if f.is_scalar]
-        return min(numbers, key=lambda f: (f.kind != "class_label", f.name != "label"), default=None)
+        return label_field(self.manifest.fields)
 
     @property
     def classes(self) -> list[str]:
         """The names of the labels' numbers or else of a mask's ids; empty if there are none."""
-        named = self.label or next((f for f in self.manifest.fields if f.kind == "mask"), None)
-        return list(named.names or ()) if named else []
+        return class_names(self.manifest.fields)
 
     @property
     def targets(self) -> NDArray[Any]:

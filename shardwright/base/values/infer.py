@@ -23,7 +23,7 @@ from shardwright.base.storage.files import mapped
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.pack import ndarray_of
 from shardwright.base.values.restore import restore
-from shardwright.base.values.tv import field_of_tv_tensor
+from shardwright.base.values.tv_tensors import field_of_tv_tensor
 
 __all__ = [
     "LAYOUTS",

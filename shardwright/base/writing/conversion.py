@@ -21,7 +21,8 @@ from shardwright.base.values.infer import infer_field, with_palette
 from shardwright.base.values.pack import pack
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
 from shardwright.base.writing.listing import is_listed, open_unless_listed, write_listing
-from shardwright.base.writing.output import check_output, make_folders, split_lock
+from shardwright.base.writing.lock import split_lock
+from shardwright.base.writing.output import check_output, make_folders
 from shardwright.base.writing.pipeline import Failure, worker_errors
 from shardwright.base.writing.plan import Plan, agree_on_plan, listed_source
 from shardwright.base.writing.ranks import rank_and_world

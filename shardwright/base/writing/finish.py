@@ -18,7 +18,7 @@ from shardwright.base.split.part import Part
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.split.publish import publish
 from shardwright.base.split.split import check_split_files
-from shardwright.base.storage.lock import held_lock
+from shardwright.base.storage.file_lock import held_lock
 from shardwright.base.writing.plan import Plan, differences, pause, told
 from shardwright.base.writing.replace import clean_up, finish_swap, swap_in
 

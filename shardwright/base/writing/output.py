@@ -1,17 +1,15 @@
-"""The folder that a conversion writes: whether it may, and who else does."""
+"""The folder that a conversion writes: whether it may, and its folders."""
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shardwright.base.errors import ConfigError, LockedError, OutputExistsError
+from shardwright.base.errors import ConfigError, OutputExistsError
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.storage.atomic import storage_errors, sync_folder
-from shardwright.base.storage.lock import held_lock, is_held, lock_error, owner_of
+from shardwright.base.storage.atomic import sync_folder
 
-__all__ = ["check_output", "make_folders", "split_lock"]
+__all__ = ["check_output", "make_folders"]
 
 
 def check_output(output: Path, input_data: Any) -> None:
@@ -39,27 +37,3 @@ def make_folders(paths: SplitPaths) -> None:
         for path in missing:
             with contextlib.suppress(PermissionError):  # what may not be listed cannot be opened
                 sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def split_lock(paths: SplitPaths, rank: int, world: int) -> Iterator[None]:
-    """Hold rank `rank`'s right to write a split.
-
-    Locks of other ranks of the same job live beside it; any held lock of a job of
-    another world size keeps this one out.
-    """
-    path = paths.lock(rank)
-    with contextlib.ExitStack() as stack:
-        with storage_errors(path):
-            make_folders(paths)
-            try:
-                own = stack.enter_context(held_lock(path, world=world))
-            except LockedError as error:
-                raise LockedError(
-                    f"{error}. If it is of this very job, two processes of the job are rank {rank}: "
-                    "start each with its own"
-                ) from None
-        for other in paths.locks():
-            if other != own and owner_of(other).get("world", world) != world and is_held(other):
-                raise lock_error(other)
-        yield

@@ -8,7 +8,7 @@ from shardwright.base.errors import LockedError
 from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, sync_folder
-from shardwright.base.storage.lock import held_lock
+from shardwright.base.storage.file_lock import held_lock
 from shardwright.base.writing.plan import pause
 
 __all__ = ["clean_up", "finish_swap", "swap_in"]

@@ -19,11 +19,11 @@ from shardwright.base.errors import LockedError, ShardwrightError, StorageError
 from shardwright.base.split.manifest import Shard
 from shardwright.base.split.part import Part
 from shardwright.base.split.paths import SplitPaths
-from shardwright.base.storage import lock
+from shardwright.base.storage import file_lock as lock
 from shardwright.base.storage.atomic import StoredFile, storage_errors, write_bytes, write_file
 from shardwright.base.writing import shards as write
 from shardwright.base.writing.finish import finalize
-from shardwright.base.writing.output import split_lock
+from shardwright.base.writing.lock import split_lock
 from tests.conformance.children import Child, in_child
 from tests.conformance.crash import Inline, Steps, Write
 from tests.conformance.tools import Store, hashes, make_folder, numbered, same_as_numbered

@@ -17,7 +17,7 @@ from shardwright.base.errors import DistributedError, IncompleteDatasetError, Lo
 from shardwright.base.reader import open_reader
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.writing.finish import finalize
-from shardwright.base.writing.output import split_lock
+from shardwright.base.writing.lock import split_lock
 from shardwright.base.writing.ranks import rank_and_world
 from shardwright.parquet.converter import ParquetConverter
 from tests.conformance.tools import encoded, hashes, picture
