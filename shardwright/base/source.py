@@ -93,6 +93,10 @@ class Source(ABC):
         first sample.
     ignored : mapping of str to int
         What was found beside the samples and left out: reason to count.
+    labels_from : str
+        Where the labels were found, in words for people: "folder names", "column label of
+        metadata.csv". Paths in it are relative to the input. Empty: there are none, or they are the
+        dataset's own values.
     array_layouts : mapping of str to str
         Of fields that hold arrays of numbers, the order of the axes where it is known: "NHWC", ...
     threads : bool
@@ -107,6 +111,7 @@ class Source(ABC):
     sample_type: Literal["tuple", "dict"] = "tuple"
     fields: Mapping[str, Field] = {}
     ignored: Mapping[str, int] = {}
+    labels_from: str = ""
     array_layouts: Mapping[str, str] = {}
     threads: bool = False
     nbytes: int | None = None
