@@ -20,7 +20,7 @@ from shardwright.base.fields import Field, sample_type_of
 from shardwright.base.images.probe import probe
 from shardwright.base.open_source import open_files
 from shardwright.base.progress import Progress
-from shardwright.base.source import Places
+from shardwright.base.source import Places, Source
 from shardwright.base.split.index import build_records
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.part import Part
@@ -110,10 +110,16 @@ def index_files(
             format_name=source.format_name,
             fields=fields,
             sample_type=sample_type_of(f.name for f in fields),
-            plan={"adopted": True, "num_samples": sum(shard.count for shard in shards)},
+            plan=_plan(source, sum(shard.count for shard in shards)),
             ignored=ignored,
             data_dir=".",
         )
+
+
+def _plan(source: Source, count: int) -> dict[str, Any]:
+    """Return what the manifest keeps of how the split was made."""
+    origin = {"labels_from": source.labels_from} if source.labels_from else {}
+    return {"adopted": True, "num_samples": count, **origin}
 
 
 def _index_shard(found: Places, fields: tuple[Field, ...], bar: Progress) -> tuple[Part, NDArray[Any]]:

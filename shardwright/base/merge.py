@@ -145,12 +145,19 @@ def _publish(readers: list[Reader], paths: SplitPaths, shards: list[Shard]) -> M
         format_name=first.format,
         fields=first.fields,
         sample_type=first.sample_type,
-        plan={"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)},
+        plan={"format": first.format, "merged": merged, "num_samples": sum(m.num_samples for m in manifests)}
+        | _origin(manifests),
         modes=add_modes(m.modes for m in manifests),
         skipped=sum(m.skipped for m in manifests),
         ignored=add_counts(m.ignored for m in manifests),
         contents=_extra(paths, first, shards),
     )
+
+
+def _origin(manifests: Sequence[Manifest]) -> dict[str, str]:
+    """Return where the labels came from, all that is said of it."""
+    origins = dict.fromkeys(str(m.plan["labels_from"]) for m in manifests if "labels_from" in m.plan)
+    return {"labels_from": ", ".join(origins)} if origins else {}
 
 
 def _extra(paths: SplitPaths, manifest: Manifest, shards: list[Shard]) -> dict[str, bytes]:

@@ -281,6 +281,11 @@ class Reader(View, Dataset[Any]):
         return self.stored.classes
 
     @property
+    def labels_from(self) -> str:
+        """Where the labels were found when the split was made, in words; empty where nothing was said."""
+        return str(self.manifest.plan.get("labels_from", ""))
+
+    @property
     def targets(self) -> NDArray[Any]:
         """The labels of all samples, without reading any sample."""
         return self.stored.targets

@@ -27,6 +27,7 @@ class ViewSource(Source):
         self.view = view.reopened()
         self.sample_type = self.view.sample_type
         self.fields = {f.name: f.neutral() for f in self.view.fields}
+        self.labels_from = self.view.labels_from
 
     def __len__(self) -> int:
         return len(self.view)

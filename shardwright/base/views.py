@@ -18,6 +18,8 @@ from shardwright.base.errors import ConfigError
 from shardwright.base.fields import Field
 from shardwright.base.images import Decoder
 from shardwright.base.source import digest_of
+from shardwright.base.split.classes import label_field
+from shardwright.base.split.label_audit import LabelAudit, audit_labels
 
 __all__ = ["Concat", "Decoding", "Selection", "View", "as_positions", "as_view", "concat", "reads_as"]
 
@@ -143,6 +145,19 @@ class View(ABC):
         """Return the same samples as arrays, every stored value checked, whatever the view's own options are."""
 
     @property
+    @abstractmethod
+    def labels_from(self) -> str:
+        """Where the labels were found when the split was made, in words; empty where nothing was said."""
+
+    @property
+    def label_audit(self) -> LabelAudit:
+        """Which classes there are, with numbers and counts, and where the labels came from; print it."""
+        label = label_field(self.fields)
+        if label is None:
+            return LabelAudit(None)
+        return audit_labels(label, self.scalars(label.name) if label.is_scalar else None, self.labels_from)
+
+    @property
     def class_to_idx(self) -> dict[str, int]:
         """Class name to number."""
         return {name: number for number, name in enumerate(self.classes)}
@@ -238,6 +253,11 @@ class Selection(View, Subset[Any]):
     def scalars(self, name: str) -> NDArray[Any]:
         """Return a scalar field of these samples, without reading any sample."""
         return np.asarray(self.dataset.scalars(name)[self.indices])
+
+    @property
+    def labels_from(self) -> str:
+        """Where the labels of the data set were found."""
+        return self.dataset.labels_from
 
     @property
     def sample_type(self) -> Literal["tuple", "dict"]:
@@ -356,6 +376,11 @@ class Concat(View, Dataset[Any]):
     def scalars(self, name: str) -> NDArray[Any]:
         """Return a scalar field of all samples, without reading any sample."""
         return np.concatenate([d.scalars(name) for d in self.datasets])
+
+    @property
+    def labels_from(self) -> str:
+        """Where the labels of the data sets were found, each place once."""
+        return ", ".join(dict.fromkeys(d.labels_from for d in self.datasets if d.labels_from))
 
     @property
     def sample_type(self) -> Literal["tuple", "dict"]:

@@ -150,10 +150,17 @@ def _summarize(converter: Any, manifest: Manifest, before: int, seconds: float) 
     else:
         went_on = f"; {before:,} images were there from an earlier run" if before else ""
         say(f"  time     {seconds:.1f} s, {written / seconds:,.0f} images/s{went_on}")
+    say(f"  labels   {_reader(converter).label_audit}")
     for reason, count in manifest.ignored.items():
         say(f"  ignored  {reason}: {count:,}")
     if manifest.skipped:
         say(f"  skipped  {manifest.skipped:,}, listed in {converter.paths.skipped}")
+
+
+def _reader(converter: Any) -> Any:
+    from shardwright.base.reader import open_reader
+
+    return open_reader(converter.paths.root, split=converter.paths.split)
 
 
 def _skipped(skipped: int, options: argparse.Namespace) -> int:

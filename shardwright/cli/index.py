@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from shardwright.base.progress import readable_bytes
 from shardwright.cli.console import say
@@ -30,6 +31,13 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
 
 
+def _reader(options: argparse.Namespace, split: str) -> Any:
+    from shardwright.base.reader import open_reader
+
+    folder = options.path if options.path.is_dir() else options.path.parent
+    return open_reader(options.metadata_dir or folder, split=split, data_path=folder)
+
+
 def run(options: argparse.Namespace) -> None:
     """Index the files and say what was found."""
     from shardwright.base.index_files import index_files  # torch is slow to import
@@ -39,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
     say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")
     say(f"  fields   {', '.join(f'{f.name} ({f.kind})' for f in manifest.fields)}")
+    say(f"  labels   {_reader(options, manifest.split).label_audit}")
     for reason, count in manifest.ignored.items():
         say(f"  left out {reason}: {count:,}")
     for name, modes in manifest.modes.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from shardwright.base.formats import get_format
 from shardwright.base.progress import readable_bytes
+from shardwright.base.split.label_audit import LabelAudit
 from shardwright.cli.console import say
 from shardwright.cli.words import counted
 
@@ -16,8 +17,6 @@ EXAMPLES = """\
   shardwright info out
   shardwright info out --split validation --json
 """
-
-SHOWN = 10  # class names; --json has all
 
 
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
@@ -49,7 +48,7 @@ def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> d
     from shardwright.base.reader import open_reader
 
     reader = open_reader(dataset_path, split=split, data_path=data_path)
-    manifest = reader.manifest
+    manifest, audit = reader.manifest, reader.label_audit
     return {
         "format": manifest.format,
         "samples": manifest.num_samples,
@@ -60,7 +59,8 @@ def describe(dataset_path: Path, split: str, data_path: Path | None = None) -> d
         "index_bytes": manifest.index.size,
         "fields": {f.name: _describe_field(reader, f) for f in manifest.fields},
         "classes": reader.classes,
-        "class_counts": _class_counts(reader),
+        "class_counts": [entry.count for entry in audit.classes] if reader.classes else [],
+        "labels": audit.to_json(),
         "skipped": manifest.skipped,
         "ignored": manifest.ignored,
         "options": manifest.plan.get("options", {}),
@@ -77,17 +77,6 @@ def _describe_field(reader: Any, field: Any) -> dict[str, Any]:
     return described
 
 
-def _class_counts(reader: Any) -> list[int]:
-    """Return the samples of each class; empty without classes."""
-    import numpy as np
-
-    if not reader.classes:
-        return []
-    labels = reader.targets
-    counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(reader.classes)).tolist()
-    return counts
-
-
 def _print_split(name: str, split: dict[str, Any]) -> None:
     module, _, reader = get_format(split["format"]).reader.partition(":")
     say(f"split {name}: {split['format']}")
@@ -96,11 +85,7 @@ def _print_split(name: str, split: dict[str, Any]) -> None:
     say(f"  samples  {split['samples']:,} in {shards}, {readable_bytes(split['bytes'])}")
     for field, details in split["fields"].items():
         say(f"  field    {field}: {_field_line(details)}")
-    if split["classes"]:
-        counts = zip(split["classes"], split["class_counts"], strict=True)
-        shown = [f"{c} ({n:,})" for c, n in counts][:SHOWN]
-        more = f", and {len(split['classes']) - SHOWN:,} more" if len(split["classes"]) > SHOWN else ""
-        say(f"  classes  {len(split['classes']):,}: {', '.join(shown)}{more}")
+    say(f"  labels   {LabelAudit.from_json(split['labels'])}")
     for reason, count in split["ignored"].items():
         say(f"  ignored  {reason}: {count:,}")
     if split["skipped"]:

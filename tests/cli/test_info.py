@@ -19,7 +19,7 @@ def test_info_shows_what_is_in_it(photos: Path, out: Path, run: Run) -> None:
         "split train: parquet",
         "image: image, 4x6x3 uint8, modes RGB (7), 72 bytes each",
         "7 in 3 shards of up to 3",
-        "2: ant (4), bee (3)",
+        "2 classes: 0 ant (4), 1 bee (3)",
         "not an image: 1",
     ):
         assert part in printed
@@ -47,4 +47,4 @@ def test_names_that_would_steer_a_terminal_are_escaped(tmp_path: Path, run: Run)
     convert(run, tmp_path / "in", tmp_path / "out", "--format", "tar")
     printed = run("info", tmp_path / "out")[1]
     assert "\x1b" not in printed
-    assert "\\x1b[31mred (1)" in printed
+    assert "0 \\x1b[31mred (1)" in printed

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Plan:
     ignored: dict[str, int]
     state: str
     format_version: int = FORMAT_VERSION
+    # In words: a version that says it otherwise goes on with the same plan.
+    labels_from: str = field(default="", compare=False)
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class Plan:
             input=source.content(),
             ignored=dict(source.ignored),
             state=source.state(),
+            labels_from=source.labels_from,
         )
 
     @classmethod
@@ -75,7 +78,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return values | {"fields": [f.to_json() for f in self.fields]}
 
     @property
@@ -91,7 +94,8 @@ class Plan:
     def published(self) -> dict[str, Any]:
         """Return what of the plan the manifest keeps: nothing that depends on place and time."""
         values = self.to_json()
-        return {k: values[k] for k in ("format", "format_version", "options", "input", "fields", "num_samples")}
+        kept = ("format", "format_version", "options", "input", "fields", "num_samples")
+        return {k: values[k] for k in kept} | ({"labels_from": self.labels_from} if self.labels_from else {})
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
