@@ -15,7 +15,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def convert(run: Run, *arguments: Any) -> str:
     code, printed, errors = run("convert", "--num-workers", 0, "--images-per-file", 3, *arguments)
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (0, ""), errors
     return printed
 
 

@@ -12,6 +12,7 @@ from shardwright.base.formats import Format, format_names, get_format
 from shardwright.base.reader import open_reader
 from shardwright.cli.constructor import join_pairs, options_of
 from shardwright.tar.converter import TarConverter
+from shardwright.tar.reader import TarReader
 from tests.cli.commands import Run, convert
 
 
@@ -56,9 +57,14 @@ class _Sixth(TarConverter):
         return super()._options() | {"seen": list(self.seen)}
 
 
+class _SixthReader(TarReader):
+    format_name = "sixth"
+
+
 @pytest.fixture
 def sixth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Format, "load_converter", lambda self: _Sixth)
+    monkeypatch.setattr(Format, "load_reader", lambda self: _SixthReader)
     record = Format("sixth", ".tar", "named:elsewhere", get_format("tar").reader)
     monkeypatch.setitem(formats._FORMATS, "sixth", record)
 
