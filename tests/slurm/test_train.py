@@ -38,8 +38,9 @@ def train(cluster: Cluster, data: Path, folder: Path, nodes: int, tasks: int, st
     }
     size = (f"--nodes={nodes}", f"--ntasks-per-node={tasks}", f"--chdir={folder}")
     job = cluster.submit("sbatch", "--parsable", *size, SCRIPT, **variables)
+    ended = cluster.ended(job)
     logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
-    assert "JobState=COMPLETED" in cluster.ended(job), logs
+    assert "JobState=COMPLETED" in ended, f"{ended}\n{logs}\n{cluster.logs()}"
     return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
 
 
