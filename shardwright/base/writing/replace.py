@@ -1,4 +1,4 @@
-"""Replace a split by one that was written aside, and remove what only an unfinished conversion needs."""
+"""`overwrite`: replace a split by one that was written aside; and remove what only an unfinished conversion needs."""
 
 import shutil
 import time
