@@ -6,9 +6,7 @@ or by class and number; ``.h5`` (Keras 2, or `save_weights` of old) names them a
 
 import io
 import json
-import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,9 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from shardwright import ShardwrightError
+from shardwright.base.storage.atomic import write_bytes
 
 __all__ = ["KerasFile", "KerasLayer", "WeightsError", "read_keras_file", "write_keras_file"]
 
@@ -41,7 +42,7 @@ _DEFAULT_NAMES = {
 }
 
 
-class WeightsError(ValueError):
+class WeightsError(ShardwrightError):
     """A file or a module whose weights cannot be converted: the message says what, where and how to mend."""
 
 
@@ -274,17 +275,7 @@ def write_keras_file(like: KerasFile, arrays: Mapping[str, NDArray[Any]], output
         content = data.getvalue()
     else:
         content = _filled(source, arrays)
-    output = Path(output)
-    handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, output)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_bytes(Path(output), content)
 
 
 def _filled(content: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -5,6 +5,7 @@ of the file by attribute name, else by kind and order. What a number cannot show
 it: epsilon, slope, stride and padding.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,7 @@ def load_keras_weights(module: nn.Module, path: Path, input_shape: tuple[int, ..
     matches = match_layers(module, file)
     seen = trace(module, _input_shapes(file, input_shape))
     _check_options(module, file, matches, seen)
+    _warn_of_code(file)
     states = [_state(match, seen) for match in matches]
     with torch.no_grad():
         for match, state in zip(matches, states, strict=True):
@@ -273,11 +275,8 @@ def _state(match: Match, seen: Trace) -> State:
         raise WeightsError(
             f"{where}: num_layers={module.num_layers} in one module; a Keras layer is one: use one module for each"
         )
-    one_bias = any(array.ndim == 1 for array in layer.arrays.values())
-    if isinstance(module, nn.GRU) and (one_bias or layer.config.get("reset_after") is False):
-        raise WeightsError(
-            f"{where}: reset_after=False, which nn.GRU cannot express: train the layer with reset_after=True"
-        )
+    if isinstance(module, nn.GRU):
+        _check_reset(layer, where)
     try:
         state = RULES[match.kind][1].to_torch(list(layer.arrays.values()), module)
     except (ValueError, IndexError) as error:
@@ -291,6 +290,19 @@ def _state(match: Match, seen: Trace) -> State:
         told = ", ".join(f"{k} is {own.get(k, 'not there')} and {theirs.get(k, 'not there')}" for k in wrong)
         raise WeightsError(f"{where} differ: {told}")
     return _reordered(match.name, state, seen)
+
+
+def _check_reset(layer: KerasLayer, where: str) -> None:
+    """Raise unless a GRU resets after the product, as PyTorch's does: its two biases show it, or the file says it."""
+    biases = [array for array in layer.arrays.values() if array.shape[0] == 2 and array.ndim == 2]
+    one_bias = any(array.ndim == 1 for array in layer.arrays.values())
+    told = layer.config.get("reset_after")
+    if one_bias or told is False:
+        raise WeightsError(f"{where}: reset_after=False, which nn.GRU cannot express: train it with reset_after=True")
+    if told is None and not biases:
+        raise WeightsError(
+            f"{where}: the file does not say whether reset_after=True: give the .keras file of the model"
+        )
 
 
 def _reordered(name: str, state: State, seen: Trace, back: bool = False) -> State:
@@ -332,6 +344,15 @@ def _check_options(module: nn.Module, file: KerasFile, matches: Sequence[Match],
             f"{file.path} has a Flatten layer ({flattens[0]}), and the module could not be run to see the shape there "
             f"({seen.problem}); give --input-shape C,H,W"
         )
+
+
+def _warn_of_code(file: KerasFile) -> None:
+    unread = [f"{name} ({kind})" for name, kind, _ in file.without_arrays if kind == "Lambda"]
+    if unread:
+        told = (
+            f"{file.path}: {', '.join(unread)}: code of a Lambda layer is never run: write it into forward() yourself"
+        )
+        warnings.warn(told, stacklevel=3)
 
 
 def _slope(config: Mapping[str, Any]) -> float:

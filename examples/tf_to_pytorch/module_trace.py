@@ -1,24 +1,27 @@
 """What a module does with one sample: which features are maps laid flat, and the zeros around convolutions' inputs."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 __all__ = ["Padding", "Trace", "trace"]
 
-
 _PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ZeroPad1d, nn.ZeroPad2d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_TURNS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "mT", "T"}
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Padding:
     """Per axis: the size without zeros, and the zeros before and after it."""
 
-    sizes: tuple[int, ...]
+    sizes: Shape
     pads: tuple[tuple[int, int], ...]
 
 
@@ -31,7 +34,7 @@ class Trace:
     ran : bool
         Whether the module could be run; `problem` says why not.
     inputs, outputs : dict of str to tuple of int
-        Of layers on features that were (or become) a map: its shape (C, H, W).
+        Of layers on features that were (or become) a map with its channels first: its shape (C, H, W).
     paddings : dict of str to Padding
         Of convolutions.
     cuts : dict of str to tuple of int
@@ -40,13 +43,13 @@ class Trace:
 
     ran: bool = False
     problem: str = "the file does not say the shape of its input"
-    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: dict[str, Shape] = field(default_factory=dict)
+    outputs: dict[str, Shape] = field(default_factory=dict)
     paddings: dict[str, Padding] = field(default_factory=dict)
-    cuts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    cuts: dict[str, Shape] = field(default_factory=dict)
 
 
-def trace(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Trace:
+def trace(module: nn.Module, shapes: Sequence[Shape]) -> Trace:
     """Run a module on one sample of the first of the shapes that it takes."""
     problem = Trace.problem
     for shape in shapes:
@@ -61,36 +64,131 @@ def trace(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Trace:
     return Trace(problem=problem)
 
 
-def _run(module: nn.Module, shape: tuple[int, ...], seen: Trace) -> None:
-    calls: list[tuple[str, nn.Module, torch.Size, torch.Size]] = []
+def _run(module: nn.Module, shape: Shape, seen: Trace) -> None:
+    watch = _Watch(seen)
     hooks = []
-
-    def hook(name: str) -> Any:
-        def keep(layer: nn.Module, inputs: Any, output: Any) -> Any:
-            first = inputs[0] if inputs else None
-            if not isinstance(first, torch.Tensor) or not isinstance(output, torch.Tensor):
-                return None
-            calls.append((name, layer, first.shape, output.shape))
-            if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
-                seen.paddings[name] = _padding(layer, first)
-            return None if isinstance(layer, _PADS) else output.abs() + 1  # so that zeros are padding, and nothing else
-
-        return keep
-
     training = module.training
     try:
-        hooks += [m.register_forward_hook(hook(n)) for n, m in module.named_modules() if not list(m.children())]
+        hooks += [m.register_forward_hook(watch.hook(n)) for n, m in module.named_modules() if not list(m.children())]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            first = next(module.parameters())
-            sample = torch.rand((2, *shape), device=first.device) + 0.5
+            device = next(module.parameters()).device
+            sample = torch.rand((2, *shape), device=device) + 0.5
             integers = any(isinstance(m, nn.Embedding) for m in module.modules())
-            module.eval()(sample.long() if integers else sample)
+            with watch:
+                watch.end(module.eval()(watch.begin(sample.long() if integers else sample)))
     finally:
         module.train(training)
         for one in hooks:
             one.remove()
-    _find_maps(calls, seen)
+
+
+@dataclass(frozen=True)
+class _Tag:
+    """What is known of a tensor.
+
+    `first`: it has its channels first. `flat`: the map (C, H, W) that it is laid flat from. `made_by`: the layers that
+    its features come from. `cut_from`: the transposed convolution before it, and the size of its output.
+    """
+
+    first: bool = False
+    flat: Shape | None = None
+    made_by: tuple[str, ...] = ()
+    cut_from: tuple[str, Shape] | None = None
+
+
+class _Watch(TorchFunctionMode):
+    """Follows tensors through all functions, and layers by hooks."""
+
+    def __init__(self, seen: Trace) -> None:
+        super().__init__()
+        self.seen = seen
+        self.tags: dict[int, _Tag] = {}
+        self.kept: list[torch.Tensor] = []  # an id must not be given anew
+
+    def begin(self, sample: torch.Tensor) -> torch.Tensor:
+        return self._tagged(sample, _Tag(first=sample.dim() == 4))
+
+    def end(self, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            self._note_cut(output)
+
+    def _tagged(self, value: torch.Tensor, tag: _Tag) -> torch.Tensor:
+        self.tags[id(value)] = tag
+        self.kept.append(value)
+        return value
+
+    def _tag(self, value: torch.Tensor) -> _Tag:
+        return self.tags.get(id(value), _Tag())
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [one for one in args if isinstance(one, torch.Tensor) and id(one) in self.tags]
+        if isinstance(out, torch.Tensor) and given and id(out) not in self.tags:
+            self._tagged(out, _follow(self._tag(given[0]), given[0], out, getattr(func, "__name__", "")))
+        return out
+
+    def hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def keep(layer: nn.Module, inputs: Any, output: Any) -> Any:
+            first = inputs[0] if inputs else None
+            if not isinstance(first, torch.Tensor) or not isinstance(output, torch.Tensor):
+                return None
+            self._note(name, layer, first)
+            if isinstance(layer, _PADS):
+                return None
+            # Positive everywhere, so that zeros are padding and nothing else.
+            return self._tagged(output.abs() + 1, self._after(name, layer, first, output))
+
+        return keep
+
+    def _note(self, name: str, layer: nn.Module, given: torch.Tensor) -> None:
+        tag = self._tag(given)
+        if isinstance(layer, (*_CONVOLUTIONS, *_NORMS)):
+            self._note_cut(given)
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
+            self.seen.paddings[name] = _padding(layer, given)
+        if isinstance(layer, (*_CONVOLUTIONS, *_NORMS)) and given.dim() > 2 and tag.made_by:
+            self.seen.outputs |= dict.fromkeys(tag.made_by, tuple(given.shape[1:]))
+        if tag.flat is not None and isinstance(layer, nn.Linear):
+            self.seen.inputs[name] = tag.flat
+        if tag.flat is not None and isinstance(layer, _NORMS):
+            self.seen.outputs[name] = tag.flat
+
+    def _note_cut(self, value: torch.Tensor) -> None:
+        tag = self._tag(value)
+        if tag.cut_from is not None:
+            before, size = tag.cut_from
+            self.seen.cuts[before] = tuple(a - b for a, b in zip(size, value.shape[2:], strict=True))
+
+    def _after(self, name: str, layer: nn.Module, given: torch.Tensor, output: torch.Tensor) -> _Tag:
+        if isinstance(layer, nn.Linear):
+            return _Tag(made_by=(name,) if output.dim() == 2 else ())
+        if isinstance(layer, _CONVOLUTIONS):
+            cut = (name, tuple(output.shape[2:])) if isinstance(layer, nn.ConvTranspose2d) else None
+            return _Tag(first=True, cut_from=cut)
+        if isinstance(layer, (nn.Embedding, nn.RNNBase)):
+            return _Tag()
+        tag = _follow(self._tag(given), given, output, "")
+        norm = isinstance(layer, _NORMS)
+        return replace(tag, made_by=(*tag.made_by, name), cut_from=None) if norm and tag.made_by else tag
+
+
+def _follow(tag: _Tag, given: torch.Tensor, out: torch.Tensor, function: str) -> _Tag:
+    """Return what is known of a function's output."""
+    if function in ("linear", "matmul", "mm", "addmm", "bmm", "__matmul__") or out.dim() < 2:
+        return _Tag()
+    if out.shape == given.shape and function not in _TURNS:
+        return tag
+    if given.dim() > 2 and out.dim() == 2 and out.numel() == given.numel():
+        return _Tag(flat=tuple(given.shape[1:])) if tag.first else _Tag()
+    if given.dim() == 2 and out.dim() > 2 and out.numel() == given.numel():
+        return _Tag(first=True, made_by=tag.made_by)
+    if function in _TURNS:
+        return _Tag(first=not tag.first and out.dim() > 2)
+    kept = out.dim() == given.dim() > 2 and out.shape[1] == given.shape[1]
+    return _Tag(first=tag.first and kept, cut_from=tag.cut_from if kept else None)
 
 
 def _padding(layer: Any, value: torch.Tensor) -> Padding:
@@ -110,44 +208,3 @@ def _padding(layer: Any, value: torch.Tensor) -> Padding:
         sizes.append(len(empty) - before - after)
         pads.append((before + own[axis][0], after + own[axis][1]))
     return Padding(tuple(sizes), tuple(pads))
-
-
-def _find_maps(calls: Sequence[tuple[str, nn.Module, torch.Size, torch.Size]], seen: Trace) -> None:
-    """Note which layers work on features that were a map just before, or are one just after."""
-    for i, (name, layer, _, made) in enumerate(calls):
-        if isinstance(layer, nn.ConvTranspose2d):
-            sizes = [shape for _, _, *both in calls[i + 1 :] for shape in both if len(shape) == len(made)]
-            other = next((shape for shape in sizes if shape[2:] != made[2:]), made)
-            seen.cuts[name] = tuple(a - b for a, b in zip(made[2:], other[2:], strict=True))
-    last_map: tuple[int, ...] | None = None
-    features: list[str] = []  # layers since the last one that gives features: a map that follows is made of them
-    for name, layer, given, made in calls:
-        if len(given) == 4 and math.prod(given[2:]) > 1:
-            shape = tuple(given[1:])
-            if features and math.prod(shape) == _width(calls, features[0]):
-                seen.outputs |= dict.fromkeys(features, shape)
-            features = []
-        if isinstance(layer, nn.Linear) and len(given) == 2:
-            if last_map is not None and math.prod(last_map) == given[1] != last_map[0]:
-                seen.inputs[name] = last_map
-            features = [name]
-        elif isinstance(layer, nn.BatchNorm1d) and len(given) == 2:
-            if last_map is not None and not features and math.prod(last_map) == given[1] != last_map[0]:
-                seen.outputs[name] = last_map
-            features = [*features, name] if features else features
-        if len(made) == 4:
-            last_map = tuple(made[1:])
-        elif len(made) == 2 and isinstance(layer, nn.Linear) and not _follows(calls, name, last_map):
-            last_map = None
-
-
-def _width(calls: Sequence[tuple[str, nn.Module, torch.Size, torch.Size]], name: str) -> int:
-    return next(made[1] for other, _, _, made in calls if other == name)
-
-
-def _follows(
-    calls: Sequence[tuple[str, nn.Module, torch.Size, torch.Size]], name: str, last: tuple[int, ...] | None
-) -> bool:
-    """Whether a later linear layer reads the same flat map: mean and variance of an autoencoder do."""
-    later = [given for other, layer, given, _ in calls if other != name and isinstance(layer, nn.Linear)]
-    return last is not None and any(len(given) == 2 and given[1] == math.prod(last) for given in later)

@@ -9,9 +9,10 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import torch
-from keras import layers as L
 from torch import nn
-from torch.nn import functional as F
+
+L = keras.layers
+F = nn.functional
 
 Shape = tuple[int, ...]
 
@@ -210,7 +211,7 @@ PAIRS = {
         (7, 7, 3),
     ),
     "Conv2DTranspose same, stride 2": Pair(
-        sequential((4, 5, 3), lambda: L.Conv2DTranspose(6, 3, strides=2, padding="same"), lambda: L.ReLU()),
+        sequential((4, 5, 3), lambda: L.Conv2DTranspose(6, 3, strides=2, padding="same"), L.ReLU),
         lambda: nn.Sequential(nn.ConvTranspose2d(3, 6, 3, stride=2), Cut(), nn.ReLU()),
         (4, 5, 3),
     ),
@@ -225,14 +226,16 @@ PAIRS = {
         (9, 8, 3),
     ),
     "BatchNormalization": Pair(
-        sequential((6, 5, 4), lambda: L.BatchNormalization()),
+        sequential((6, 5, 4), L.BatchNormalization),
         lambda: nn.Sequential(nn.BatchNorm2d(4, eps=1e-3)),
         (6, 5, 4),
     ),
     "LayerNormalization": Pair(
-        sequential((6, 4), lambda: L.LayerNormalization()), lambda: nn.Sequential(nn.LayerNorm(4, eps=1e-3)), (6, 4)
+        sequential((6, 4), L.LayerNormalization), lambda: nn.Sequential(nn.LayerNorm(4, eps=1e-3)), (6, 4)
     ),
-    "Embedding": Pair(sequential((5,), lambda: L.Embedding(11, 3)), lambda: nn.Sequential(nn.Embedding(11, 3)), (5,), 11),
+    "Embedding": Pair(
+        sequential((5,), lambda: L.Embedding(11, 3)), lambda: nn.Sequential(nn.Embedding(11, 3)), (5,), 11
+    ),
     "LSTM": Pair(
         sequential((6, 3), lambda: L.LSTM(4, return_sequences=True)),
         lambda: Only(nn.LSTM(3, 4, batch_first=True)),
@@ -242,7 +245,9 @@ PAIRS = {
         sequential((6, 3), lambda: L.LSTM(4)), lambda: Only(nn.LSTM(3, 4, batch_first=True), last=True), (6, 3)
     ),
     "GRU": Pair(
-        sequential((6, 3), lambda: L.GRU(4, return_sequences=True)), lambda: Only(nn.GRU(3, 4, batch_first=True)), (6, 3)
+        sequential((6, 3), lambda: L.GRU(4, return_sequences=True)),
+        lambda: Only(nn.GRU(3, 4, batch_first=True)),
+        (6, 3),
     ),
     "Bidirectional LSTM": Pair(
         sequential((6, 3), lambda: L.Bidirectional(L.LSTM(4, return_sequences=True))),
@@ -255,12 +260,12 @@ PAIRS = {
         (6, 3),
     ),
     "Dense after Flatten": Pair(
-        sequential((4, 5, 3), lambda: L.Conv2D(6, 3), lambda: L.Flatten(), lambda: L.Dense(4)),
+        sequential((4, 5, 3), lambda: L.Conv2D(6, 3), L.Flatten, lambda: L.Dense(4)),
         lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(36, 4)),
         (4, 5, 3),
     ),
     "norm between Flatten and Dense": Pair(
-        sequential((4, 5, 3), lambda: L.Conv2D(6, 3), lambda: L.Flatten(), L.BatchNormalization, lambda: L.Dense(4)),
+        sequential((4, 5, 3), lambda: L.Conv2D(6, 3), L.Flatten, L.BatchNormalization, lambda: L.Dense(4)),
         lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.BatchNorm1d(36, eps=1e-3), nn.Linear(36, 4)),
         (4, 5, 3),
     ),
