@@ -47,7 +47,7 @@ class Reader(View, Dataset[Any]):
     transform : callable, optional
         Applied to the first image.
     target_transform : callable, optional
-        Applied to the second value (of dict samples: to ``label``, else the first mask).
+        Applied to the second value (of dict samples: to ``label``, else the first mask, else the class label).
     transforms : callable, optional
         Applied to all values of a sample together, instead of the two above.
     split : str
@@ -89,7 +89,9 @@ class Reader(View, Dataset[Any]):
     ----------
     classes : list of str
     class_to_idx : dict of str to int
-    targets : int64 array, shape (N,)
+    targets : int64 (or float64) array, shape (N,)
+        The labels: the field of kind ``"class_label"``, else the one called ``label``.
+        Any other number is read by `scalars`.
     manifest : Manifest
     fields : tuple of Field
     modes : dict of str to str or None
@@ -287,7 +289,7 @@ class Reader(View, Dataset[Any]):
 
     @property
     def targets(self) -> NDArray[Any]:
-        """The labels of all samples, without reading any sample."""
+        """The labels of all samples, without reading any sample; `AttributeError` if they are no numbers."""
         return self.stored.targets
 
     @property
@@ -419,10 +421,10 @@ def _transform_dict(
     transform: Callable[[Any], Any] | None,
     target_transform: Callable[[Any], Any] | None,
 ) -> dict[str, Any]:
-    """Return the sample, whose target is ``label``, or else the first mask."""
+    """Return the sample, whose target is ``label``, or else the first mask, or else the class label."""
     image = next((f.name for f in fields if f.is_image), fields[0].name)
-    masks = [f.name for f in fields if f.kind == "mask"]
-    target = "label" if "label" in sample else next(iter(masks), None)
+    targets = [f.name for kind in ("mask", "class_label") for f in fields if f.kind == kind]
+    target = "label" if "label" in sample else next(iter(targets), None)
     if transform is not None:
         sample[image] = transform(sample[image])
     if target_transform is not None and target is not None:

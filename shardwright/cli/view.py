@@ -79,11 +79,11 @@ def _thumbnail(reader: Any, field: Any, index: int) -> Any:
 
 
 def _caption(reader: Any, index: int) -> str:
-    label = next((f for f in reader.fields if f.is_scalar), None)
-    if label is None:
+    label = reader.stored.label
+    if label is None or not (label.is_scalar or label.kind == "text"):
         return f"#{index}"
-    value = reader.targets[index]
-    known = bool(reader.classes) and 0 <= value < len(reader.classes)
+    value = reader.read_values([index], [label.name])[label.name][0]
+    known = label.is_scalar and 0 <= value < len(reader.classes)
     return f"#{index} {reader.classes[value] if known else value}"
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shardwright.base.arguments import check_choice, check_whole
 from shardwright.base.errors import ConfigError, CorruptShardError, ShardwrightError, StorageError
 from shardwright.base.fields import Field
-from shardwright.base.split.classes import class_names, label_field
+from shardwright.base.split.classes import class_names, label_field, no_targets
 from shardwright.base.split.index import map_index, open_index
 from shardwright.base.split.manifest import Manifest, load_manifest
 from shardwright.base.split.paths import SplitPaths
@@ -169,7 +169,7 @@ class Split:
 
     @property
     def label(self) -> Field | None:
-        """The field of the labels, if there are any numbers at all."""
+        """The field of the labels, if there are any."""
         return label_field(self.manifest.fields)
 
     @property
@@ -180,9 +180,8 @@ class Split:
     @property
     def targets(self) -> NDArray[Any]:
         """The labels of all samples, out of the index."""
-        if self.label is None:
-            names = [f.name for f in self.manifest.fields]
-            raise AttributeError(f"split {self.paths.split!r} has no label; its fields are {names}")
+        if self.label is None or not self.label.is_scalar:
+            raise no_targets(self.manifest.fields, f"{self.paths.root} (split {self.paths.split!r})")
         return np.asarray(self.records[self.label.name])
 
     def shard_file(self, field: str, shard: int) -> tuple[Path, int]:
