@@ -2,7 +2,7 @@
 
 import zipfile
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.export import Samples, refuse_twice
 from shardwright.base.fields import Field
 from shardwright.base.images import masks
+from shardwright.base.split.classes import label_field
 from shardwright.base.storage.npy import npy_header
+from shardwright.base.values.class_lists import list_name
 
 __all__ = ["export_npz"]
 
@@ -29,8 +31,9 @@ _TO_ARRAY: dict[str, Callable[[Any], NDArray[Any]]] = {
 def export_npz(samples: Samples, output: Path) -> None:
     """Write arrays over all samples, one at a time, so memory is bounded by a sample.
 
-    The first image (or else array) is ``x_<split>``, the label ``y_<split>``,
-    other fields ``<field>_<split>``, the names of the classes ``classes``.
+    The first image (or else array) is ``x_<split>``, the label ``y_<split>``, the names of its
+    classes ``classes``; other fields keep their names, and those of their classes are
+    ``<field>_classes``. All that comes back when the file is converted.
 
     Parameters
     ----------
@@ -53,22 +56,30 @@ def export_npz(samples: Samples, output: Path) -> None:
     if not big:
         raise InputError("the samples have neither images nor arrays; there is nothing to be x")
     first = samples.image or big[0]
-    names = [_name(samples, f, first) for f in samples.fields.values()]
-    refuse_twice(names, "the array {}, in which images are x and labels are y")
+    label = label_field(tuple(samples.fields.values()))
+    words = {label.name: "y"} if label in scalars else {}
+    names = {f.name: _name(samples, f, words | {first.name: "x"}) for f in samples.fields.values()}
+    lists = {list_name(f.name, f == label): f.names for f in scalars if f.names}
+    refuse_twice([*names.values(), *lists], "the array {}, in which images are x and labels are y")
     # Numbers are collected while the first of the others is written; 8 bytes each, as in an index.
     numbers = {f.name: array("d" if f.kind == "float" else "q") for f in scalars}
     with zipfile.ZipFile(output, "w") as archive:
         for place, f in enumerate(big):
-            _write(archive, _name(samples, f, first), _rows(samples, f, {} if place else numbers), len(samples))
+            _write(archive, names[f.name], _rows(samples, f, {} if place else numbers), len(samples))
         for f in scalars:
-            _write(archive, _name(samples, f, first), iter(np.asarray(numbers[f.name])), len(samples))
-        if samples.label is not None and samples.label.names:
-            _write(archive, "classes", iter(np.array(samples.label.names)), len(samples.label.names))
+            _write(archive, names[f.name], iter(np.asarray(numbers[f.name])), len(samples))
+        for name, classes in lists.items():
+            _write(archive, name, _texts(classes), len(classes))
 
 
-def _name(samples: Samples, field: Field, first: Field) -> str:
-    name = "x" if field == first else "y" if field == samples.label else field.name
-    return f"{name}_{samples.split}"
+def _name(samples: Samples, field: Field, words: Mapping[str, str]) -> str:
+    return f"{words[field.name]}_{samples.split}" if field.name in words else field.name
+
+
+def _texts(names: Sequence[str]) -> Iterator[NDArray[Any]]:
+    """Yield texts as arrays of one type, which is as long as the longest: no pickle is needed to read them."""
+    array = np.array(names)
+    return (array[i, ...] for i in range(len(array)))
 
 
 def _rows(samples: Samples, field: Field, numbers: Mapping[str, Any]) -> Iterator[NDArray[Any]]:

@@ -21,6 +21,7 @@ from shardwright.base.images import EncodedImage, masks
 from shardwright.base.open_source import open_source
 from shardwright.base.progress import Progress
 from shardwright.base.source import Source
+from shardwright.base.split.classes import label_field
 from shardwright.base.split.paths import split_names
 from shardwright.base.storage.atomic import storage_errors, sync_file, sync_folder
 from shardwright.base.storage.file_lock import held_lock
@@ -170,9 +171,9 @@ class Samples(Source):
 
     @property
     def label(self) -> Field | None:
-        """The field that says the class."""
-        fields = self.fields.values()
-        return next((f for f in fields if f.kind == "class_label" or (f.kind == "int" and f.name == "label")), None)
+        """The field of the labels, if it holds whole numbers."""
+        label = label_field(tuple(self.fields.values()))
+        return label if label is not None and label.kind in ("class_label", "int") else None
 
 
 def image_file(field: Field, value: Any) -> tuple[bytes, images.ImageInfo]:

@@ -8,6 +8,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from shardwright.base.file_source import FilesSource, array_of
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.array_names import array_fields
+from shardwright.base.values.class_lists import class_lists, names_in
 from shardwright.base.values.class_numbers import class_numbers, labels_of
 from shardwright.base.values.infer import field_of_array, number_field
 from shardwright.base.values.rows import Rows, check_images
@@ -110,6 +112,7 @@ class _Columns:
         self.scalars: dict[str, NDArray[Any]] = {}
         self.elsewhere: dict[str, Rows] = {}
         self.left_out: dict[str, int] = {}
+        table, lists = _without_class_lists(table)
         self._path, self._class_names = path, table.class_names
         own = array_fields(list(table.arrays))
         self.count = _count(path, table, own)
@@ -121,6 +124,9 @@ class _Columns:
                     raise
                 reason = str(error).replace(f"{path.parent}{os.sep}", "")  # the same files elsewhere are the same
                 self.left_out[f"{reason:.300}"] = self.count
+        for name, of in lists.items():
+            if own[of] not in self.fields or self.fields[own[of]].names is None:
+                self.left_out[f"{name}: does not name all numbers of {of}"] = len(table.class_names[of])
 
     def _add(self, name: str, own: str, found: Rows | ShardwrightError) -> None:
         if isinstance(found, ShardwrightError):
@@ -170,6 +176,20 @@ class _Columns:
         else:
             file, offset = rows.place
             self.ranges[own] = Ranges.fixed(file, offset, len(rows), self.fields[own].nbytes)
+
+
+def _without_class_lists(table: ArrayTable) -> tuple[ArrayTable, dict[str, str]]:
+    """Return the table with its arrays of class names as such, and of which array each of them is."""
+    lists: dict[str, str] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for name, of in class_lists(array_fields(list(table.arrays))).items():
+        rows, numbers = table.arrays[name], table.arrays[of]
+        if isinstance(rows, Rows) and isinstance(numbers, Rows) and numbers.dtype.kind in "biuf":
+            found = names_in(rows.shape, rows.dtype, partial(_loaded, rows))
+            if found is not None and of not in names and of not in table.class_names:
+                lists[name], names[of] = of, found
+    arrays = {name: rows for name, rows in table.arrays.items() if name not in lists}
+    return replace(table, arrays=arrays, class_names={**table.class_names, **names}), lists
 
 
 def _count(path: Path, table: ArrayTable, own: Mapping[str, str]) -> int:

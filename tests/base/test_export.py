@@ -222,7 +222,7 @@ def test_npz_of_encoded_images_of_one_size_and_of_all_that_is_fixed(work: Path, 
         assert arrays["x_test"].shape == (7, 10, 14, 3)
         assert arrays["y_test"].tolist() == [n % 3 - 1 for n in range(7)]
         for key in ("mask", "dose", "spectrum", "wide"):
-            assert np.array_equal(arrays[f"{key}_test"], [Rich()[n][key] for n in range(7)])
+            assert np.array_equal(arrays[key], [Rich()[n][key] for n in range(7)])
     assert zipfile.ZipFile(tmp_path / "a.npz").testzip() is None
 
 
@@ -397,8 +397,8 @@ def test_a_stopped_export_says_that_nothing_was_written(
 @pytest.mark.parametrize(
     ("to", "further", "message"),
     [
-        ("npz", {"x": 1}, "'x_train', in which images are x"),
-        ("npz", {"y": 1.5}, "'y_train', in which images are x"),
+        ("npz", {"x_train": 1}, "'x_train', in which images are x"),
+        ("npz", {"y_train": 1.5}, "'y_train', in which images are x"),
         ("folder", {"file_name": "mine.png"}, "'file_name' in metadata.jsonl"),
         ("folder", {"dots": np.zeros(2), "dots_path": "mine"}, "'dots_path' in metadata.jsonl"),
     ],
