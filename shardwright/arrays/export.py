@@ -21,10 +21,10 @@ from shardwright.base.values.class_lists import list_name
 
 __all__ = ["export_npz"]
 
-_TO_ARRAY: dict[str, Callable[[Any], NDArray[Any]]] = {
-    "array": np.asarray,
-    "image": images.to_array,
-    "mask": masks.to_ids,
+_TO_ARRAY: dict[str, Callable[[Field, Any], NDArray[Any]]] = {
+    "array": lambda _, value: np.asarray(value),
+    "image": lambda field, value: images.to_array(value, exif=field.exif),
+    "mask": lambda _, value: masks.to_ids(value),
 }
 
 
@@ -86,7 +86,7 @@ def _rows(samples: Samples, field: Field, numbers: Mapping[str, Any]) -> Iterato
     for sample in samples:
         for name, values in numbers.items():
             values.append(sample[name])
-        yield _TO_ARRAY[field.kind](sample[field.name])
+        yield _TO_ARRAY[field.kind](field, sample[field.name])
 
 
 def _write(archive: zipfile.ZipFile, name: str, rows: Iterator[NDArray[Any]], count: int) -> None:

@@ -115,7 +115,7 @@ class ConverterFixedSize(Converter):
         if field.kind == "mask":
             ids = masks.to_ids(value)
             return field.fixed(field.dtype or ids.dtype.str, (*(self.shape or ids.shape[:2]), *ids.shape[2:]))
-        first = images.to_array(value, self.im_mode)
+        first = images.to_array(value, self.im_mode, exif=field.exif)
         height, width = self.shape or first.shape[:2]
         channels = 1 if first.ndim == 2 else first.shape[2]
         nchw = self.layout == "NCHW"
@@ -210,10 +210,8 @@ class ConverterFlexibleSize(Converter):
     def _prepared(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not self.shrink:
             return batch
-        kinds = {f.name: f.kind for f in self.fields if f.is_image}
-        return [
-            {k: self.shrink(v, kinds[k] == "mask") if k in kinds else v for k, v in sample.items()} for sample in batch
-        ]
+        how = {f.name: (f.kind == "mask", f.exif) for f in self.fields if f.is_image}
+        return [{k: self.shrink(v, *how[k]) if k in how else v for k, v in sample.items()} for sample in batch]
 
     def _stored_field(self, field: Field, value: Any) -> Field:
         if field.is_image and isinstance(value, images.EncodedImage):

@@ -179,7 +179,11 @@ class Samples(Source):
 def image_file(field: Field, value: Any) -> tuple[bytes, images.ImageInfo]:
     """Return an image as the bytes of a file, its own ones if it has some, and what they say."""
     if not isinstance(value, EncodedImage):
-        value = EncodedImage(masks.encode_ids(value, field.palette) if field.kind == "mask" else images.encode(value))
+        value = EncodedImage(
+            masks.encode_ids(value, field.palette)
+            if field.kind == "mask"
+            else images.encode(images.to_pil(value, exif=field.exif))
+        )
     return value.data, images.probe(value.data)
 
 

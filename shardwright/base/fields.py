@@ -35,6 +35,7 @@ SCALAR_KINDS = {"int": "<i8", "float": "<f8", "class_label": "<i8"}
 KINDS = ("array", "bytes", "class_label", "float", "image", "int", "json", "mask", "text")
 LAYOUTS = ("HWC", "CHW")
 BOX_FORMATS = ("XYXY", "XYWH", "CXCYWH")
+EXIF = ("ignore", "apply")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -64,6 +65,9 @@ class Field:
         Colours of a palette mask: R, G, B of id 0, of id 1, ...
     box_format : {"XYXY", "XYWH", "CXCYWH"}, optional
         Of an array (n, 4) that holds bounding boxes in pixels.
+    exif : {"ignore", "apply"}
+        Whether images are turned as their EXIF orientation says: files when they are read, raw
+        pixels before they were stored.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class Field:
     compression: str | None = None
     palette: tuple[int, ...] | None = None
     box_format: str | None = None
+    exif: Literal["ignore", "apply"] = "ignore"
 
     def __repr__(self) -> str:
         """Return what differs from the defaults, as it would be typed."""
@@ -93,13 +98,19 @@ class Field:
                 f"field name {self.name!r} is not allowed; use a letter, then letters, digits "
                 "and underscores, at most 64 in all"
             )
-        for name, value, choices in (("kind", self.kind, KINDS), ("layout", self.layout, LAYOUTS)):
+        for name, value, choices in (
+            ("kind", self.kind, KINDS),
+            ("layout", self.layout, LAYOUTS),
+            ("exif", self.exif, EXIF),
+        ):
             if value not in choices:
                 raise ConfigError(f"field {self.name!r}: {name} {value!r} is not one of {', '.join(choices)}")
         if self.box_format is not None and (self.kind != "array" or self.box_format not in BOX_FORMATS):
             raise ConfigError(
                 f"field {self.name!r}: box_format={self.box_format!r} is for arrays, one of {', '.join(BOX_FORMATS)}"
             )
+        if self.exif != "ignore" and self.kind != "image":
+            raise ConfigError(f"field {self.name!r}: exif={self.exif!r} is for images, not for a {self.kind} field")
         if self.is_scalar:
             object.__setattr__(self, "dtype", SCALAR_KINDS[self.kind])
             object.__setattr__(self, "shape", ())
@@ -151,7 +162,8 @@ class Field:
     def neutral(self) -> "Field":
         """Return this field without what only the file that it lies in decides."""
         if self.is_image:
-            return Field(self.name, self.kind, palette=self.palette, names=self.names)
+            exif = "ignore" if self.is_fixed else self.exif  # pixels are turned already
+            return Field(self.name, self.kind, palette=self.palette, names=self.names, exif=exif)
         return replace(self, compression=None, layout="HWC")
 
     def to_json(self) -> dict[str, Any]:

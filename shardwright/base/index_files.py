@@ -9,14 +9,15 @@ library; nothing in it is run or unpickled.
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from shardwright.base.arguments import check_split
+from shardwright.base.arguments import check_choice, check_split
 from shardwright.base.errors import InputError
-from shardwright.base.fields import Field, sample_type_of
+from shardwright.base.fields import EXIF, Field, sample_type_of
 from shardwright.base.images.probe import probe
 from shardwright.base.open_source import open_files
 from shardwright.base.progress import Progress
@@ -43,6 +44,7 @@ def index_files(
     split: str = "train",
     format: str | None = None,  # noqa: A002 - the word that users know from the command line
     *,
+    exif: Literal["ignore", "apply"] = "ignore",
     progress: bool | None = False,
 ) -> Manifest:
     """Make files that exist already a split, without writing or moving them.
@@ -63,6 +65,8 @@ def index_files(
     split : str
     format : str, optional
         By default told by the suffix of the files.
+    exif : {"ignore", "apply"}
+        Whether readers turn image files as their EXIF orientation says, if they are not told otherwise.
     progress : bool, optional
         Progress bar; ``None``: only on a terminal.
 
@@ -88,6 +92,7 @@ def index_files(
     >>> index_files("coco/train-*.tar", split="train")  # doctest: +SKIP
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
+    check_choice("exif", exif, EXIF)
     source = open_files(path, check_split(split), format)
     shards = source.places()
     files = [file for shard in shards for file in shard.files]
@@ -95,7 +100,7 @@ def index_files(
     root = folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
     paths = SplitPaths(root, split, folder)
     check_new(paths, _MEND)
-    fields = shards[0].fields
+    fields = tuple(_turned(f, exif) for f in shards[0].fields)
     with Progress(sum(shard.count for shard in shards), progress) as bar:
         indexed = [_index_shard(shard, fields, bar) for shard in shards]
     if changed := source.changed():
@@ -120,6 +125,10 @@ def _plan(source: Source, count: int) -> dict[str, Any]:
     """Return what the manifest keeps of how the split was made."""
     origin = {"labels_from": source.labels_from} if source.labels_from else {}
     return {"adopted": True, "num_samples": count, **origin}
+
+
+def _turned(field: Field, exif: Literal["ignore", "apply"]) -> Field:
+    return field if field.kind != "image" or field.is_fixed else replace(field, exif=exif)
 
 
 def _index_shard(found: Places, fields: tuple[Field, ...], bar: Progress) -> tuple[Part, NDArray[Any]]:

@@ -10,6 +10,7 @@ that was cut raises an error instead of ending the process.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -70,6 +71,9 @@ class Reader(View, Dataset[Any]):
         Copy raw values of fixed size out of mapped files instead of reading them: up to
         twice as fast where they lie in the page cache. A file that is cut meanwhile
         then ends the process, and is not an error.
+    exif : {"ignore", "apply"}, optional
+        Whether images are turned as their EXIF orientation says; by default as the converter was
+        told, else not, as by torchvision. Masks and boxes stay as they are stored.
     decoder : {"auto", "fast", "pillow", "torchcodec"}
         What decodes JPEGs: the fastest way to Pillow's exact pixels; a slightly faster
         one that is 1 gray level off in the mean; or the library of that name.
@@ -117,6 +121,7 @@ class Reader(View, Dataset[Any]):
         columns: Sequence[str] | None = None,
         max_open_files: int = 64,
         mmap: bool = False,
+        exif: Literal["ignore", "apply"] | None = None,
         decoder: images.Decoder = "auto",
         data_path: str | Path | None = None,
     ) -> None:
@@ -124,6 +129,7 @@ class Reader(View, Dataset[Any]):
             raise ConfigError("give either transforms= or transform= and target_transform=, not both")
         if mode is not None:
             check_choice("mode", mode, images.MODES)
+        self.exif: images.Exif | None = None if exif is None else check_choice("exif", exif, images.EXIF)
         self.output = check_choice("output", output, OUTPUTS)
         self.decoder: images.Decoder = check_choice("decoder", decoder, images.DECODERS)
         self.transform = check_callable("transform", transform)
@@ -138,7 +144,7 @@ class Reader(View, Dataset[Any]):
             max_open_files=max_open_files,
             mmap=mmap,
         )
-        self.fields = self.stored.chosen(columns)
+        self.fields = self._chosen(columns)
         if not self.fields:
             raise ConfigError(f"columns={columns!r}: name one field at least; leave columns out to read all")
         self.modes = modes_on_reading(self.manifest.fields, self.manifest.modes, mode)
@@ -263,7 +269,7 @@ class Reader(View, Dataset[Any]):
         -------
         dict of str to list
         """
-        fields = self.stored.chosen(columns)
+        fields = self._chosen(columns)
         stored = self.stored.read_columns(fields, self._positions(indices), {})
         return {f.name: list(self._restored(f, stored[f.name])) for f in fields}
 
@@ -330,8 +336,19 @@ class Reader(View, Dataset[Any]):
         """Return the same samples as arrays, every stored value checked as it is read."""
         names = [f.name for f in self.fields]
         return open_reader(
-            self.dataset_path, split=self.split, output="numpy", check=True, columns=names, data_path=self.data_path
+            self.dataset_path,
+            split=self.split,
+            output="numpy",
+            check=True,
+            columns=names,
+            exif=self.exif,
+            data_path=self.data_path,
         )
+
+    def _chosen(self, columns: Sequence[str] | None) -> tuple[Field, ...]:
+        """Return the fields to read; images are turned as this reader was told, if it was."""
+        fields = self.stored.chosen(columns)
+        return fields if self.exif is None else tuple(_turned(f, self.exif, self.where) for f in fields)
 
     def _positions(self, indices: Any) -> NDArray[np.int64]:
         return as_positions(indices, len(self), type(self).__name__)
@@ -397,6 +414,18 @@ def _check_format(kind: type[Reader], paths: SplitPaths, manifest: Manifest) -> 
             f"{paths.root}: split {paths.split!r} is {manifest.format}, {kind.__name__} reads {name}; "
             f"use {reader} (from {module} import {reader}) or open_reader(path)"
         )
+
+
+def _turned(field: Field, exif: images.Exif, where: str) -> Field:
+    """Return the field of images that are turned as `exif` says, or raise `ConfigError` if they are pixels already."""
+    if field.kind != "image" or field.exif == exif:
+        return field
+    if field.is_fixed:
+        raise ConfigError(
+            f"{where}: exif={exif!r} comes too late for field {field.name!r}: its pixels were stored with "
+            f"exif={field.exif!r}. Leave it out, or convert the images again with exif={exif!r}"
+        )
+    return replace(field, exif=exif)
 
 
 def _transform_tuple(

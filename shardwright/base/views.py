@@ -306,12 +306,14 @@ class Concat(View, Dataset[Any]):
     Raises
     ------
     ConfigError
-        If there are none, or the same label number means different classes.
+        If there are none, or the same label number means different classes, or some turn images as
+        EXIF says and others do not.
     """
 
     def __init__(self, datasets: Sequence[View]) -> None:
         self.datasets = list(datasets)
         _check_classes(self.datasets)
+        _check_exif(self.datasets)
         self._starts = np.cumsum([0, *map(len, self.datasets)])
 
     def __len__(self) -> int:
@@ -445,6 +447,16 @@ def _check_classes(datasets: Sequence[View]) -> None:
                 "classes. Convert one anew with the other's classes, or use torch's ConcatDataset with a "
                 "target_transform that maps the numbers"
             )
+
+
+def _check_exif(datasets: Sequence[View]) -> None:
+    """Raise `ConfigError` if image files are turned in some data sets and not in others."""
+    found = [{f.name: f.exif for f in dataset.fields if f.kind == "image" and not f.is_fixed} for dataset in datasets]
+    if any(found[0].get(name, exif) != exif for other in found for name, exif in other.items()):
+        raise ConfigError(
+            "some data sets turn images as EXIF says and others do not: open all readers with exif='apply', or all "
+            "with exif='ignore'"
+        )
 
 
 def _short(classes: list[str]) -> str:

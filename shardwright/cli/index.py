@@ -20,6 +20,8 @@ Webdataset tar files, Hugging Face's Parquet (uncompressed images) and Arrow fil
 arrays, contiguous HDF5 datasets and TFRecord files are read in place; what is compressed has to be converted.
 """
 
+EXIF_HELP = "whether readers turn images as their EXIF orientation says (default: ignore)"
+
 
 def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     """Add the arguments."""
@@ -29,6 +31,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     )
     parser.add_argument("--split", metavar="NAME", default="train", help="what to call these files (default: train)")
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
+    parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore", help=EXIF_HELP)
 
 
 def _reader(options: argparse.Namespace, split: str) -> Any:
@@ -42,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     """Index the files and say what was found."""
     from shardwright.base.index_files import index_files  # torch is slow to import
 
-    manifest = index_files(options.path, options.metadata_dir, options.split, options.format, progress=None)
+    where = (options.path, options.metadata_dir, options.split, options.format)
+    manifest = index_files(*where, exif=options.exif, progress=None)
     files = [file.size for file in manifest.shard_files]
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
     say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")

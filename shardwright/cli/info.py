@@ -99,6 +99,7 @@ def _field_line(details: dict[str, Any]) -> str:
     if details.get("shape"):
         parts.append(f"{'x'.join(map(str, details['shape']))} {np.dtype(details['dtype']).name}")
     parts += [str(details[key]) for key in ("layout", "compression") if key in details]
+    parts += ["turned as EXIF says"] if details.get("exif") == "apply" else []
     if "modes" in details:
         parts.append("modes " + ", ".join(f"{mode} ({count:,})" for mode, count in details["modes"].items()))
     if "value_bytes" in details:

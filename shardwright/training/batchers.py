@@ -21,8 +21,10 @@ from shardwright.base.errors import ShardwrightError
 from shardwright.base.fields import Field
 from shardwright.base.images import Decoder, decode, to_array
 from shardwright.base.images.decode import channels_first
+from shardwright.base.images.info import may_be_turned
 from shardwright.base.images.masks import ids_as_tensor
 from shardwright.base.images.partial import crop_header, decode_into, decode_rows
+from shardwright.base.images.probe import JpegHeader
 from shardwright.base.values.restore import restore, restore_array
 from shardwright.training.crops import Window, shrunk_window, uniforms
 from shardwright.training.pixels import Pixels, Workspace
@@ -160,7 +162,7 @@ class ListBatcher(Batcher):
     def _place(self, value: memoryview) -> Pixels | None:
         """Return where an image is decoded to; ``None``: to memory of its own."""
         if self.field.kind == "image" and self.output in ("numpy", "tensor") and self.decoder in ("auto", "fast"):
-            header = crop_header(value)
+            header = _header(value, self.field)
             if header is not None and self.mode in ("RGB", None if header.components == 3 else "RGB"):
                 return self._pool.pixels((header.height, header.width, 3))
         return None
@@ -199,6 +201,13 @@ class FixedBatcher(Batcher):
         if self.field.kind == "mask":
             return ids_as_tensor(batch[..., 0] if batch.ndim == 4 and batch.shape[3] == 1 else batch, batch=True)
         return batch if self.field.layout == "CHW" and batch.ndim == 4 else channels_first(batch, batch=True)
+
+
+def _header(value: memoryview, field: Field) -> JpegHeader | None:
+    """Return the header of a JPEG that is decoded row by row; ``None`` of all else, and of one that is turned."""
+    if field.exif == "apply" and may_be_turned(bytes(value)):
+        return None
+    return crop_header(value)
 
 
 def _raw_rows(field: Field, part: Piece, tools: Tools) -> NDArray[Any]:
@@ -279,12 +288,12 @@ class ImageBatcher(Batcher):
         if self.field.is_fixed:
             pixels = self._rgb(value)
         else:
-            header = crop_header(value) if self.decoder in ("auto", "fast") else None
+            header = _header(value, self.field) if self.decoder in ("auto", "fast") else None
             if header is not None:
                 size, place = (header.height, header.width), partial(space.pixels, "decoded")
                 rows = partial(decode_rows, value, header, place=place, decoder=self.decoder)
                 return size, lambda stop, shrink: (rows(stop, shrink=shrink), shrink)
-            pixels = decode(value, "RGB", decoder=self.decoder)
+            pixels = decode(value, "RGB", exif=self.field.exif, decoder=self.decoder)
         return (pixels.shape[0], pixels.shape[1]), lambda stop, shrink: (pixels, 1)  # noqa: ARG005
 
     def _rgb(self, raw: NDArray[Any]) -> Pixels:

@@ -13,7 +13,17 @@ import torch
 from PIL import Image
 
 from shardwright.base.arguments import check_choice, check_height_width
-from shardwright.base.images.decode import Array, EncodedImage, ImageLike, decode, decode_pil, to_array, to_pil
+from shardwright.base.images.decode import (
+    EXIF,
+    Array,
+    EncodedImage,
+    Exif,
+    ImageLike,
+    decode,
+    decode_pil,
+    to_array,
+    to_pil,
+)
 from shardwright.base.images.encode import encode
 from shardwright.base.images.jpeg import DECODERS, Decoder
 from shardwright.base.images.modes import MODES, to_mode
@@ -23,10 +33,12 @@ from shardwright.base.images.resize import resize
 
 __all__ = [
     "DECODERS",
+    "EXIF",
     "MAX_PIXELS",
     "MODES",
     "Decoder",
     "EncodedImage",
+    "Exif",
     "ImageInfo",
     "ImageLike",
     "ResizeAndConvert",
@@ -55,11 +67,13 @@ class ResizeAndConvert:
         Height and width, in pixels.
     mode : str
         One of `MODES`.
+    exif : {"ignore", "apply"}
+        Whether files and PIL images are turned before as their EXIF orientation says.
 
     Raises
     ------
     ConfigError
-        If `size` or `mode` is wrong.
+        If `size`, `mode` or `exif` is wrong.
 
     Examples
     --------
@@ -70,10 +84,12 @@ class ResizeAndConvert:
 
     size: tuple[int, int] = (224, 224)
     mode: str = "RGB"
+    exif: Exif = "ignore"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_height_width("size", self.size))
         check_choice("mode", self.mode, MODES)
+        check_choice("exif", self.exif, EXIF)
 
     @overload
     def __call__(self, image: Image.Image | EncodedImage | bytes) -> Image.Image: ...
@@ -84,7 +100,7 @@ class ResizeAndConvert:
 
     def __call__(self, image: ImageLike) -> Image.Image | Array | torch.Tensor:
         """Return the image in this size and mode."""
-        pixels = resize(to_array(image, self.mode), self.size)
+        pixels = resize(to_array(image, self.mode, exif=self.exif), self.size)
         if isinstance(image, torch.Tensor):
             return torch.from_numpy(np.atleast_3d(pixels)).permute(2, 0, 1).contiguous()
         return pixels if isinstance(image, np.ndarray) else Image.fromarray(pixels)

@@ -9,15 +9,19 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from shardwright.base.errors import ConfigError, InputError, UnsupportedImageError
+from shardwright.base.arguments import check_choice
+from shardwright.base.errors import InputError, UnsupportedImageError
+from shardwright.base.images.info import KEPT, jpeg_info, may_be_turned
 from shardwright.base.images.jpeg import Decoder, decode_jpeg
 from shardwright.base.images.modes import to_mode
-from shardwright.base.images.pillow import open_image
+from shardwright.base.images.pillow import open_image, upright
 from shardwright.base.images.probe import Buffer, is_png, probe
 
 __all__ = [
+    "EXIF",
     "Array",
     "EncodedImage",
+    "Exif",
     "ImageLike",
     "channels_first",
     "channels_last",
@@ -29,6 +33,7 @@ __all__ = [
 
 Array: TypeAlias = npt.NDArray[Any]
 Exif: TypeAlias = Literal["ignore", "apply"]
+EXIF = ("ignore", "apply")
 Result = TypeVar("Result")
 
 
@@ -91,7 +96,7 @@ def decode(data: Buffer, mode: str | None = None, *, exif: Exif = "ignore", deco
 def decode_pil(
     data: Buffer, mode: str | None = None, *, exif: Exif = "ignore", decoder: Decoder = "auto"
 ) -> Image.Image:
-    """Decode an image file to a PIL image; the pixels are those of `decode`.
+    """Decode an image file to a PIL image; the pixels are those of `decode`, the `info` is Pillow's own.
 
     Parameters
     ----------
@@ -108,20 +113,28 @@ def decode_pil(
     InputError, UnsupportedImageError, LimitError, ConfigError
         As for `decode`.
     """
-    return _as_pil(_decoded(data, mode, exif, decoder), mode)
+    data = bytes(data)
+    pixels = _decoded(data, mode, exif, decoder)
+    image = _as_pil(pixels, mode)
+    if isinstance(pixels, np.ndarray):
+        image.info = jpeg_info(data)
+    elif image is not pixels:
+        for key in KEPT:
+            if key in pixels.info:
+                image.info.setdefault(key, pixels.info[key])
+    return image
 
 
 def _decoded(data: Buffer, mode: str | None, exif: Exif, decoder: Decoder) -> Array | Image.Image:
     """Return the pixels, of most JPEGs as an array; they need not have the mode yet."""
-    if exif not in ("ignore", "apply"):
-        raise ConfigError(f"exif={exif!r}: choose 'ignore' or 'apply'")
     data = bytes(data)  # bytes stay the same object
-    array = decode_jpeg(data, mode, decoder) if exif == "ignore" else None
+    turned = check_choice("exif", exif, EXIF) == "apply" and may_be_turned(data)
+    array = None if turned else decode_jpeg(data, mode, decoder)
     if array is not None:
         return array
     if is_png(data):
         probe(data)  # takes microseconds, and Pillow does not miss the end of a PNG
-    return open_image(data, load=True, upright=exif == "apply")
+    return open_image(data, load=True, turn=turned)
 
 
 # By type and number of channels.
@@ -173,10 +186,10 @@ def channels_first(pixels: torch.Tensor, batch: bool = False) -> torch.Tensor:
     return pixels.movedim(-1, -3) if pixels.ndim == 3 + batch else pixels.unsqueeze(-3)
 
 
-def _pixels_of(image: object) -> Array | Image.Image:
-    """Return a PIL image as it is, an array or tensor as one of the arrays that Pillow takes."""
+def _pixels_of(image: object, exif: Exif) -> Array | Image.Image:
+    """Return a PIL image as it is, or turned upright, an array or tensor as one of the arrays that Pillow takes."""
     if isinstance(image, Image.Image):
-        return image
+        return upright(image) if exif == "apply" else image
     if not isinstance(image, (np.ndarray, torch.Tensor)):
         raise UnsupportedImageError(
             f"a {type(image).__name__} is no image: give a PIL image, an array, a tensor or the bytes of an image file"
@@ -187,7 +200,7 @@ def _pixels_of(image: object) -> Array | Image.Image:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
-def to_array(image: ImageLike, mode: str | None = None) -> Array:
+def to_array(image: ImageLike, mode: str | None = None, *, exif: Exif = "ignore") -> Array:
     """Return anything image-like as an array.
 
     Parameters
@@ -197,6 +210,8 @@ def to_array(image: ImageLike, mode: str | None = None) -> Array:
         uint8, or without channels also uint16 and bool.
     mode : str, optional
         As for `decode`.
+    exif : {"ignore", "apply"}
+        As for `decode`; arrays and tensors have none.
 
     Returns
     -------
@@ -211,36 +226,36 @@ def to_array(image: ImageLike, mode: str | None = None) -> Array:
         As for `decode`.
     """
     if isinstance(image, EncodedImage | bytes):
-        return _named(decode, image, mode)
-    return _as_array(_pixels_of(image), mode)
+        return _named(decode, image, mode, exif)
+    return _as_array(_pixels_of(image, exif), mode)
 
 
-def to_pil(image: ImageLike, mode: str | None = None) -> Image.Image:
+def to_pil(image: ImageLike, mode: str | None = None, *, exif: Exif = "ignore") -> Image.Image:
     """Return anything image-like as a PIL image.
 
     Parameters
     ----------
     image : PIL.Image.Image, numpy.ndarray, torch.Tensor, EncodedImage or bytes
         As for `to_array`.
-    mode : str, optional
-        As for `decode`.
+    mode, exif
+        As for `to_array`.
 
     Raises
     ------
-    InputError, UnsupportedImageError, LimitError, ConfigError
+    UnsupportedImageError, InputError, LimitError, ConfigError
         As for `to_array`.
     """
     if isinstance(image, EncodedImage | bytes):
-        return _named(decode_pil, image, mode)
-    return _as_pil(_pixels_of(image), mode)
+        return _named(decode_pil, image, mode, exif)
+    return _as_pil(_pixels_of(image, exif), mode)
 
 
-def _named(function: Callable[[bytes, str | None], Result], image: EncodedImage | bytes, mode: str | None) -> Result:
+def _named(function: Callable[..., Result], image: EncodedImage | bytes, mode: str | None, exif: Exif) -> Result:
     """Decode, and name the file in the error if it has a name."""
     if isinstance(image, bytes):
-        return function(image, mode)
+        return function(image, mode, exif=exif)
     try:
-        return function(image.data, mode)
+        return function(image.data, mode, exif=exif)
     except InputError as error:
         if not image.name:
             raise

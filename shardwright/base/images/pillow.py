@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from shardwright.base.errors import InputError, LimitError, UnsupportedImageError
 from shardwright.base.workers import ForkLock
 
-__all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image"]
+__all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image", "upright"]
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels than this are refused before anything is decoded."""
@@ -89,14 +89,19 @@ def check_image(height: int, width: int, mode: str) -> None:
         )
 
 
-def open_image(data: bytes, *, load: bool = False, upright: bool = False) -> Image.Image:
-    """Open an encoded image with Pillow, but only if it is of a format that is read."""
+def open_image(data: bytes, *, load: bool = False, turn: bool = False) -> Image.Image:
+    """Open an encoded image with Pillow, but only if it is of a format that is read; `turn`: as EXIF asks."""
     with guarded(data):
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         check_image(image.height, image.width, image.mode)
         if load:
             image.load()
-        return ImageOps.exif_transpose(image) if upright else image
+        return upright(image) if turn else image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return a PIL image turned as its EXIF orientation asks."""
+    return ImageOps.exif_transpose(image)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 
 from shardwright.base.arguments import check_height_width
 from shardwright.base.errors import ConfigError, UnsupportedImageError
-from shardwright.base.images.decode import EncodedImage, ImageLike, to_array, to_pil
+from shardwright.base.images.decode import EncodedImage, Exif, ImageLike, to_array, to_pil
 from shardwright.base.images.masks import to_ids
 from shardwright.base.images.probe import probe
 
@@ -140,14 +140,13 @@ class Shrink:
             return height, width
         return max(1, round(height * limit / side)), max(1, round(width * limit / side))
 
-    def __call__(self, image: ImageLike, nearest: bool = False) -> ImageLike:
-        """Return the image, or a smaller one as an array; `nearest` is for masks."""
+    def __call__(self, image: ImageLike, nearest: bool = False, exif: Exif = "ignore") -> ImageLike:
+        """Return the image, or a smaller one as an array, turned as `exif` says; `nearest` is for masks."""
         info = probe(image.data) if isinstance(image, EncodedImage) else to_pil(image)
-        size = self.size(info.height, info.width)
-        if size == (info.height, info.width):
+        if self.size(info.height, info.width) == (info.height, info.width):
             return image
-        pixels = to_ids(image) if nearest else to_array(image, _continuous(image, info.mode))
-        return resize(pixels, size, nearest=nearest)
+        pixels = to_ids(image) if nearest else to_array(image, _continuous(image, info.mode), exif=exif)
+        return resize(pixels, self.size(*pixels.shape[:2]), nearest=nearest)
 
 
 def _continuous(image: ImageLike, mode: str) -> str | None:

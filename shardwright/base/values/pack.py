@@ -75,7 +75,7 @@ def _pixels(field: Field, value: Any, resize: bool) -> NDArray[Any]:
     shape = field.shape or ()
     size = shape[-2:] if field.layout == "CHW" else shape[:2]
     with _naming(field):
-        array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode)
+        array = masks.to_ids(value) if field.kind == "mask" else images.to_array(value, field.mode, exif=field.exif)
     if not resize and array.shape[:2] != size:
         raise InputError(
             f"field {field.name!r}: is {_by(array.shape[:2])} pixels, the first sample's {_by(size)} (height x width); "
@@ -123,6 +123,8 @@ def _image_file(field: Field, value: Any, encoding: str, quality: int | None) ->
     with _naming(field):
         if field.kind == "mask":
             return masks.encode_ids(value, field.palette)
+        if field.exif == "apply":
+            value = images.to_pil(value, exif="apply")
         return images.encode(value, encoding, quality)
 
 

@@ -36,10 +36,10 @@ def restore(
 
 def _decoded(field: Field, data: Any, output: str, mode: str | None, decoder: images.Decoder) -> Any:
     if output == "pil":
-        return images.decode_pil(data, None if field.kind == "mask" else mode, decoder=decoder)
+        return images.decode_pil(data, None if field.kind == "mask" else mode, exif=field.exif, decoder=decoder)
     if field.kind == "mask":
         return _ids_as(field, masks.to_ids(bytes(data)), output)
-    return _pixels_as(images.decode(data, mode, decoder=decoder), output)
+    return _pixels_as(images.decode(data, mode, exif=field.exif, decoder=decoder), output)
 
 
 def restore_array(field: Field, array: NDArray[Any], output: str, mode: str | None = None) -> Any:

@@ -4,13 +4,14 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from shardwright.base.arguments import check_choice, check_quality, check_seconds, check_split, check_whole
 from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
-from shardwright.base.fields import Field, check_fields
+from shardwright.base.fields import EXIF, Field, check_fields
 from shardwright.base.open_source import open_source
 from shardwright.base.source import Source
 from shardwright.base.split.manifest import Manifest, Shard
@@ -58,6 +59,10 @@ class Converter(ABC):
         For images that come as pixels, not as files. Masks are always PNG.
     quality : int, optional
         1 to 100, of ``"jpeg"`` and ``"webp"``.
+    exif : {"ignore", "apply"}, optional
+        Whether images are turned as their EXIF orientation says. By default as the input says, if it is
+        a converted split, else ``"ignore"``, as torchvision does. Raw pixels and images that are made
+        smaller are turned when they are stored; files keep their bytes, and readers turn them.
     on_error : {"raise", "skip"}
         What to do about a sample that cannot be converted. Skipped ones are
         listed in ``metadata/<split>.skipped.jsonl`` and counted in the manifest.
@@ -101,6 +106,7 @@ class Converter(ABC):
         fields: Sequence[Field] = (),
         encoding: Literal["png", "jpeg", "webp"] = "png",
         quality: int | None = None,
+        exif: Literal["ignore", "apply"] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         max_skipped: int | None = None,
         overwrite: bool = False,
@@ -117,6 +123,7 @@ class Converter(ABC):
         check_split(split)
         self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
         self.quality = check_quality(quality, self.encoding)
+        self.exif = None if exif is None else check_choice("exif", exif, EXIF)
         self.on_error = check_choice("on_error", on_error, ("raise", "skip"))
         self.max_skipped = None if max_skipped is None else check_whole("max_skipped", max_skipped, 0)
         self.overwrite, self.wait, self.progress = overwrite, wait, progress
@@ -260,10 +267,13 @@ class Converter(ABC):
         unknown = self.given_fields.keys() - sample.keys()
         if unknown:
             raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
-        found = {name: known.get(name) or infer_field(name, value) for name, value in sample.items()}
+        found = {name: self._turned(known.get(name) or infer_field(name, value)) for name, value in sample.items()}
         return tuple(
             self._stored_field(with_palette(field, sample[name]), sample[name]) for name, field in found.items()
         )
+
+    def _turned(self, field: Field) -> Field:
+        return field if self.exif is None or field.kind != "image" else replace(field, exif=self.exif)
 
     def _custom_collate_fn(self, batch: list[dict[str, Any]]) -> Mapping[str, Column]:
         """Pack samples into one column per field; runs in the workers.

@@ -69,7 +69,7 @@ def test_exif_orientation_is_ignored_unless_asked_for(orientation):
         image = image.transpose(Image.Transpose(transposes[orientation]))
     np.testing.assert_array_equal(turned, np.asarray(image))
     assert decode_pil(data, exif="apply").size == image.size
-    with pytest.raises(ConfigError, match="'ignore' or 'apply'"):
+    with pytest.raises(ConfigError, match="choose one of 'ignore', 'apply'"):
         decode(data, exif="yes")
 
 
