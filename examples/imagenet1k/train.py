@@ -92,8 +92,17 @@ class Trainer:
 
     def run(self) -> int:
         """Train until the last epoch, the last step or a signal; return the exit code."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self.stop)
+        numbers = (signal.SIGTERM, signal.SIGUSR1)
+        before = [signal.signal(number, self.stop) for number in numbers]
+        try:
+            return self.run_epochs()
+        finally:
+            # A handler that stayed would keep the network, and with it threads of gloo: they abort at Python's end.
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def run_epochs(self) -> int:
+        """Train on what is left of all epochs; return the exit code."""
         while self.sampler.epoch < self.arguments.epochs:
             if self.run_epoch():
                 return 128 + self.stopped_by if self.stopped_by else 0
