@@ -239,7 +239,7 @@ _TABLE = (
     Format(
         "folders",
         summary="folders of image files: a folder per class, or images without classes",
-        source="shardwright.folders.source:FolderSource",
+        source="shardwright.folders.source:open_folder",
         listed="shardwright.folders.source:FolderSource",
         exports=(
             Export(

@@ -4,7 +4,6 @@ import io
 import json
 import math
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.export import Samples, image_file, refuse_twice
 from shardwright.base.fields import Field
+from shardwright.base.values.export_note import ExportNote
+from shardwright.folders.exported import LINES, key_of
 
 __all__ = ["export_folder"]
 
@@ -24,9 +25,11 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.|%(?=[0-9A-Fa-f]{2})")
 def export_folder(samples: Samples, output: Path) -> None:
     """Write ``<class>/000000007.jpg``, and what else the samples hold.
 
-    Numbers, texts and JSON values go to ``metadata.jsonl``, arrays and bytes to
-    files beside the image. If there are several images per sample, each field
-    has its own tree of class folders.
+    Where class folders do not say everything, ``metadata.jsonl`` does: numbers (those that JSON has
+    not, as infinity, are ``null``), texts and JSON values, and the names of the files beside the image
+    that hold arrays and bytes; and ``shardwright.json`` says what the fields are, so that the folder
+    can be converted back. If there are several images per sample, each field has its own tree of
+    class folders.
 
     Parameters
     ----------
@@ -47,24 +50,31 @@ def export_folder(samples: Samples, output: Path) -> None:
     several = sum(f.is_image for f in fields) > 1
     tops = {f.name: output / (f.name if f.is_image else image.name) if several else output for f in fields}
     output.mkdir()
-    needed = _needs_lines(samples, image, label)
-    if needed:
-        keys = [_key(f, f == image) for f in fields]
+    keys = [key_of(f, f == image) for f in fields]
+    if _has_more(samples, image, label):
         refuse_twice(keys, "{} in metadata.jsonl, where file_name is that of the image")
-    path = output / "metadata.jsonl"
-    with path.open("w", encoding="utf-8", newline="\n") if needed else nullcontext() as lines:
+    seen: set[int] = set()
+    with (output / LINES).open("w", encoding="utf-8", newline="\n") as lines:
         for index, sample in enumerate(samples):
             folder = "" if label is None else _folder_name(label, sample[label.name])
+            if label is not None:
+                seen.add(sample[label.name])
             stems = {f.name: tops[f.name] / folder / f"{index:09d}" for f in fields}
             line = dict(_stored(f, f == image, sample[f.name], stems[f.name], output) for f in fields)
-            if lines is not None:
-                lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+    if _has_more(samples, image, label) or (label is not None and _are_other_classes(label, seen)):
+        ExportNote(samples.fields, samples.sample_type).write(output)
+    else:
+        (output / LINES).unlink()
 
 
-def _needs_lines(samples: Samples, image: Field, label: Field | None) -> bool:
-    """Whether the folders do not say everything."""
-    others = [f for f in samples.fields.values() if f not in (image, label)]
-    return bool(others) or (label is not None and list(label.names or ()) != sorted(label.names or ()))
+def _has_more(samples: Samples, image: Field, label: Field | None) -> bool:
+    return any(f not in (image, label) for f in samples.fields.values())
+
+
+def _are_other_classes(label: Field, seen: set[int]) -> bool:
+    """Whether the folders of these numbers, read as class folders are, give other classes or other numbers."""
+    return list(label.names or ()) != sorted(_folder_name(label, number) for number in seen)
 
 
 def _folder_name(label: Field, number: int) -> str:
@@ -78,16 +88,9 @@ def _folder_name(label: Field, number: int) -> str:
     return name
 
 
-def _key(field: Field, is_first: bool) -> str:
-    """Return what a field is called in ``metadata.jsonl``."""
-    if field.is_image:
-        return "file_name" if is_first else f"{field.name}_file_name"
-    return f"{field.name}_path" if field.kind in ("array", "bytes") else field.name
-
-
 def _stored(field: Field, is_first: bool, value: Any, stem: Path, output: Path) -> tuple[str, Any]:
     """Write a value to a file of its own, if it needs one; return what ``metadata.jsonl`` says of it."""
-    key = _key(field, is_first)
+    key = key_of(field, is_first)
     if field.is_image:
         data, info = image_file(field, value)
         suffix = info.extension

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS, has_image_name, is_image_start
+from shardwright.base.source import Source
 from shardwright.base.storage.names import checked_status, printable, read_start, unreadable
 from shardwright.folders.class_folders import by_class
+from shardwright.folders.exported import ExportedFolder, is_exported
 from shardwright.folders.files import FileList, PackedNames, PathSource, list_of, pack_files
 
-__all__ = ["FolderSource", "root_of", "walk"]
+__all__ = ["FolderSource", "open_folder", "root_of", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,11 @@ class FolderSource(PathSource):
     def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Return the source of a folder whose files are listed."""
         return cls(path, files=FileList.from_arrays(arrays))
+
+
+def open_folder(path: Path) -> Source:
+    """Return the source of a folder of images: with all that an export has said of them, if it is one."""
+    return ExportedFolder(path) if is_exported(path) else FolderSource(path)
 
 
 def _scan(root: bytes) -> FileList:

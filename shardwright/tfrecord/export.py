@@ -15,6 +15,8 @@ import numpy as np
 from shardwright.base.errors import LimitError
 from shardwright.base.export import Samples, image_file
 from shardwright.base.fields import Field
+from shardwright.base.values.export_note import ExportNote
+from shardwright.tfrecord.columns import FILENAME, STANDARD, TEXT, feature_of
 from shardwright.tfrecord.example import Values, build_example
 from shardwright.tfrecord.frames import MAX_RECORD, framed
 
@@ -34,12 +36,16 @@ def export_tfrecord(samples: Samples, output: Path) -> None:
     other images        ``<field>/encoded``, ``<field>/format``
     label               ``image/class/label``, ``image/class/text``
     whole number        int64
-    number              float (32 bits, as TensorFlow has it)
+    number              float (32 bits, as TensorFlow has it); one that these do not
+                        hold also as the bytes of ``<field>/float64``
     text, bytes, JSON   bytes
-    array               its values as int64 or float, and ``<field>/shape``; of
-                        types that these do not hold the raw bytes, little-endian,
-                        and ``<field>/shape``, ``<field>/dtype``
+    array               its values as int64 or float, ``<field>/shape`` and
+                        ``<field>/dtype``; of types that these do not hold the raw
+                        bytes, little-endian
     ==================  =========================================================
+
+    Where that does not say everything, ``shardwright.json`` beside the files says what the fields are,
+    so that they can be converted back.
 
     Parameters
     ----------
@@ -57,16 +63,33 @@ def export_tfrecord(samples: Samples, output: Path) -> None:
     output.mkdir()
     name = re.sub(r"[^a-z0-9_]", "_", output.name.strip(".").removesuffix(".tmp").lower())
     files = -(-len(samples) // samples.images_per_file)
-    records = _records(samples)
+    seen: set[int] = set()
+    records = _records(samples, seen)
     for number in range(files):
         path = output / f"{name}-{samples.split}.tfrecord-{number:05d}-of-{files:05d}"
         with path.open("wb") as file:
             for _, record in zip(range(samples.images_per_file), records, strict=False):
                 file.writelines(framed(record))
+    if not _says_everything(samples, seen):
+        ExportNote(samples.fields, samples.sample_type).write(output)
 
 
-def _records(samples: Samples) -> Iterator[bytes]:
+def _says_everything(samples: Samples, seen: set[int]) -> bool:
+    """Whether the standard features say all that there is; `seen`: the numbers of the labels."""
+    label = samples.label
+    only = ["image"] if label is None else ["image", label.name]
+    if list(samples.fields) != only or samples.sample_type != "tuple" or samples.fields["image"].exif != "ignore":
+        return False
+    if label is not None and label.names:
+        return seen - {-1} == set(range(len(label.names)))
+    return label is None or (label.kind == "int" and min(seen) <= 0)
+
+
+def _records(samples: Samples, seen: set[int]) -> Iterator[bytes]:
+    """Yield the records, and put the numbers of the labels into `seen`."""
     for index, sample in enumerate(samples):
+        if samples.label is not None:
+            seen.add(sample[samples.label.name])
         features: dict[str, Values] = {}
         for f in samples.fields.values():
             features |= _features(samples, f, sample[f.name], index)
@@ -78,41 +101,53 @@ def _records(samples: Samples) -> Iterator[bytes]:
 
 def _features(samples: Samples, field: Field, value: Any, index: int) -> dict[str, Values]:
     """Return the features of one value."""
-    name = field.name
+    name = feature_of(field, samples.fields)
     if field.is_image:
-        return _image(field, value, index if field == samples.image else None)
-    if field == samples.label:
-        text = [field.names[value].encode()] if field.names and value >= 0 else []
-        return {"image/class/label": np.array([value], np.int64), "image/class/text": text}
+        return _image(field, name, value, index)
+    if name == STANDARD["label"]:
+        names = [field.names[value].encode()] if field.names and value >= 0 else []
+        return {name: np.array([value], np.int64), TEXT: names}
     if field.kind == "array":
         return _array(name, np.asarray(value))
+    if field.kind == "float":
+        return _float(name, float(value))
     if field.is_scalar:
-        numbers: Values = np.array([value], np.float32) if field.kind == "float" else np.array([value], np.int64)
-        return {name: numbers}
-    if field.kind == "json":
-        return {name: [json.dumps(value, ensure_ascii=False).encode()]}
-    return {name: [value.encode() if isinstance(value, str) else bytes(value)]}
+        return {name: np.array([value], np.int64)}
+    text = json.dumps(value, ensure_ascii=False) if field.kind == "json" else value
+    return {name: [text.encode() if isinstance(text, str) else bytes(text)]}
 
 
-def _image(field: Field, value: Any, index: int | None) -> dict[str, Values]:
+def _float(name: str, value: float) -> dict[str, Values]:
+    with np.errstate(over="ignore"):
+        short = np.array([value], np.float32)
+    features: dict[str, Values] = {name: short}
+    if not np.array_equal(short, [value], equal_nan=True):
+        features[f"{name}/float64"] = [np.float64(value).astype("<f8").tobytes()]
+    return features
+
+
+def _image(field: Field, name: str, value: Any, index: int) -> dict[str, Values]:
     data, info = image_file(field, value)
     form = _FORMATS.get(info.extension, info.extension.upper().encode())
-    if index is None:
-        return {f"{field.name}/encoded": [data], f"{field.name}/format": [form]}
-    return {
-        "image/encoded": [data],
-        "image/format": [form],
-        "image/height": np.array([info.height], np.int64),
-        "image/width": np.array([info.width], np.int64),
-        "image/filename": [f"{index:09d}.{info.extension}".encode()],
-    }
+    features: dict[str, Values] = {name: [data], f"{name.removesuffix('/encoded')}/format": [form]}
+    if name == STANDARD["image"]:
+        features |= {
+            "image/height": np.array([info.height], np.int64),
+            "image/width": np.array([info.width], np.int64),
+            FILENAME: [f"{index:09d}.{info.extension}".encode()],
+        }
+    return features
 
 
 def _array(name: str, values: np.ndarray) -> dict[str, Values]:
-    shape = np.array(values.shape, np.int64)
-    if np.can_cast(values.dtype, np.int64, "safe"):
-        return {name: values.astype(np.int64).ravel(), f"{name}/shape": shape}
-    if np.can_cast(values.dtype, np.float32, "safe"):
-        return {name: values.astype(np.float32).ravel(), f"{name}/shape": shape}
     plain = np.asarray(values, values.dtype.newbyteorder("<"), order="C")
-    return {name: [plain.tobytes()], f"{name}/shape": shape, f"{name}/dtype": [str(values.dtype).encode()]}
+    features: dict[str, Values] = {
+        name: [plain.tobytes()],
+        f"{name}/shape": np.array(values.shape, np.int64),
+        f"{name}/dtype": [plain.dtype.str.encode()],
+    }
+    if np.can_cast(values.dtype, np.int64, "safe"):
+        features[name] = values.astype(np.int64).ravel()
+    elif np.can_cast(values.dtype, np.float32, "safe"):
+        features[name] = values.astype(np.float32).ravel()
+    return features

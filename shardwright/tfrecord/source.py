@@ -7,7 +7,6 @@ records are read in any order. Encoded images keep their bytes.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,26 @@ import numpy as np
 
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field, sample_type_of
-from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places, Source, digest_of, not_in_place
+from shardwright.base.split.classes import label_field
 from shardwright.base.storage.ranges import Ranges
+from shardwright.base.values.export_note import ExportNote
 from shardwright.base.values.infer import infer_field
-from shardwright.tfrecord.example import Example, FeatureStats, Values, parse_example
-from shardwright.tfrecord.files import RecordSet, TfdsFeature, find_record_set, splits_in
+from shardwright.tfrecord.class_texts import ClassTexts
+from shardwright.tfrecord.columns import (
+    STANDARD,
+    TEXT,
+    Column,
+    column_of,
+    exported_columns,
+    number_of,
+    value_of,
+)
+from shardwright.tfrecord.example import Example, FeatureStats, parse_example
+from shardwright.tfrecord.files import RecordSet, find_record_set, splits_in
 from shardwright.tfrecord.frames import RecordFile, open_records
 
 __all__ = ["TFRecordSource", "open_tfrecord", "read_examples"]
-
-# The names that TensorFlow's own scripts give to images and labels.
-_STANDARD = {"image": "image/encoded", "label": "image/class/label"}
-_FILENAME = "image/filename"
 
 
 def read_examples(path: Any, split: str | None = None) -> Iterator[Example]:
@@ -48,20 +54,11 @@ def read_examples(path: Any, split: str | None = None) -> Iterator[Example]:
             yield parse_example(records.read(number), f"{records.file.shown}, record {number}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """How a field is made of a feature."""
-
-    feature: str
-    field: Field
-    shape: tuple[int, ...] = ()  # of an array; -1: any
-
-
 class TFRecordSource(Source):
     """A TFRecord file, several, or a folder of them; TFDS folders too.
 
-    Fields are, in this order of precedence: what `features` says; all features
-    that TFDS describes; image and label from ``image/encoded`` and
+    Fields are, in this order of precedence: what `features` says; what an export of this
+    library has noted beside the files; all features that TFDS describes; image and label from ``image/encoded`` and
     ``image/class/label`` where those are; else all features, under their names.
     What is left out is named in `ignored`.
 
@@ -106,23 +103,47 @@ class TFRecordSource(Source):
     ) -> None:
         found = find_record_set(path, split)
         self._stats: dict[str, FeatureStats] = {}
+        self._texts = ClassTexts()
         self._files = tuple(open_records(file, self._look) for file in found.files)
         self._starts = np.cumsum([0, *map(len, self._files)])
         _check_counts(self._files, found)
-        chosen = _choose(features, self._stats, found)
-        self._columns = {
-            name: _column(name, key, self._stats[key], len(self), found.features.get(key))
-            for name, key in chosen.items()
-        }
-        self.sample_type = sample_type_of(chosen)
-        self._offset = self._label_offset(label_offset, found, classes)
-        self.fields = self._known_fields(found, classes)
-        unused = sorted(self._stats.keys() - set(chosen.values()))
-        self.ignored = {f"feature {name}": self._stats[name].records for name in unused}
+        asked = not (features is None and label_offset is None and classes is None)
+        note = None if asked or found.features else ExportNote.read(Path(found.files[0]).absolute().parent)
+        if note is not None:
+            self._columns, self._offset = exported_columns(note.fields, self._stats), 0
+            self.fields, self.sample_type = note.fields, note.sample_type
+        else:
+            self._columns = self._chosen_columns(features, found)
+            self.sample_type = sample_type_of(self._columns)
+            self._offset = self._label_offset(label_offset, found, classes)
+            self.fields = self._known_fields(found, classes)
+            self.ignored = self._left_out()
+        label = label_field(tuple(self.fields.values()))
+        self.labels_from = f"feature {self._columns[label.name].feature}" if label else ""
         self.nbytes = sum(file.file.size for file in self._files)
 
+    def _chosen_columns(self, features: Mapping[str, str] | None, found: RecordSet) -> dict[str, Column]:
+        return {
+            name: column_of(name, key, self._stats[key], len(self), found.features.get(key))
+            for name, key in _choose(features, self._stats, found).items()
+        }
+
+    def _left_out(self) -> dict[str, int]:
+        """Return the features that no field is made of; the names of classes are part of their field."""
+        used = {column.feature for column in self._columns.values()}
+        if "label" in self.fields and self.fields["label"].names and self._class_texts() == self.fields["label"].names:
+            used.add(TEXT)
+        return {f"feature {name}": self._stats[name].records for name in sorted(self._stats.keys() - used)}
+
+    def _class_texts(self) -> tuple[str, ...] | None:
+        """Return the names of the classes that the records say themselves, if all have one."""
+        column = self._columns.get("label")
+        return self._texts.names(self._offset) if column and column.feature == STANDARD["label"] else None
+
     def _look(self, data: bytes, where: str) -> None:
-        for name, values in parse_example(data, where).items():
+        example = parse_example(data, where)
+        self._texts.add(example)
+        for name, values in example.items():
             self._stats.setdefault(name, FeatureStats()).add(name, values, where)
 
     def _label_offset(self, offset: int | None, found: RecordSet, classes: Sequence[str] | None) -> int:
@@ -151,8 +172,8 @@ class TFRecordSource(Source):
         for name, column in self._columns.items():
             described = found.features.get(column.feature)
             names = described.names if described else None
-            if name == "label" and classes is not None:
-                names = tuple(classes)
+            if name == "label":
+                names = (names or self._class_texts()) if classes is None else tuple(classes)
             if names is None or column.field.kind != "int":
                 continue
             high = self._stats[column.feature].high - (self._offset if name == "label" else 0)
@@ -171,7 +192,7 @@ class TFRecordSource(Source):
     def __getitem__(self, index: int) -> dict[str, Any]:
         file, number = self._place(index)
         example = parse_example(file.read(number), self.name(index))
-        sample = {name: _value(column, example) for name, column in self._columns.items()}
+        sample = {name: value_of(column, example) for name, column in self._columns.items()}
         if self._offset:
             sample["label"] -= self._offset
         return sample
@@ -195,7 +216,11 @@ class TFRecordSource(Source):
     def _elsewhere(self) -> dict[str, str]:
         """Return the fields whose values do not lie in the files as they are, and why."""
         gzipped = any(file.source is not file.file for file in self._files)
-        lists = {name for name, column in self._columns.items() if column.field.kind in ("array", "json")}
+        lists = {
+            name
+            for name, column in self._columns.items()
+            if column.field.kind == "array" or (column.field.kind == "json" and not column.exported)
+        }
         big = {name for name, column in self._columns.items() if gzipped and not column.field.is_scalar}
         return dict.fromkeys(lists, "a list of values") | dict.fromkeys(big, "compressed")
 
@@ -207,7 +232,7 @@ class TFRecordSource(Source):
             data = file.read(number)
             example = parse_example(data, f"{file.file.shown}, record {number}")
             for name, values in scalars.items():
-                values[number] = example[self._columns[name].feature][0]
+                values[number] = number_of(self._columns[name], example)
             for name, found in ranges.items():
                 value = example[self._columns[name].feature][0]
                 # The message stores byte strings as they are; where the same bytes stand twice, either will do.
@@ -254,8 +279,8 @@ def _choose(features: Mapping[str, str] | None, stats: Mapping[str, FeatureStats
         if unknown or not features:
             raise ConfigError(f"features= names {unknown or 'nothing'}; the records have {sorted(stats)}")
         return dict(features)
-    if not found.features and _STANDARD["image"] in stats:
-        return {name: key for name, key in _STANDARD.items() if key in stats}
+    if not found.features and STANDARD["image"] in stats:
+        return {name: key for name, key in STANDARD.items() if key in stats}
     full = [key for key in stats if stats[key].kind is not None]
     # Image and label first: that is the order in which a tuple gives them.
     full.sort(key=lambda key: (key != "image", key != "label", key))
@@ -263,52 +288,3 @@ def _choose(features: Mapping[str, str] | None, stats: Mapping[str, FeatureStats
     if len(chosen) != len(full):
         raise ConfigError(f"two features get the same field name; choose with features={{name: feature}} of {full}")
     return chosen
-
-
-def _column(name: str, key: str, stats: FeatureStats, records: int, described: TfdsFeature | None) -> _Column:
-    """Return what a feature becomes, seen from all its records."""
-    fixed = stats.records == records and stats.shortest == stats.longest
-    single = fixed and stats.longest == 1
-    if stats.kind is None:
-        raise ConfigError(f"feature {key!r} is empty in all records: leave it out of features=")
-    if stats.kind == "bytes":
-        return _Column(key, Field(name, _bytes_kind(key, stats, single, described)))
-    dtype = {"int": "<i8", "float": "<f4"}[stats.kind]
-    shape: tuple[int, ...] = (stats.longest if fixed else -1,)
-    if described is not None and described.kind in ("tensor", "sequence", "bboxFeature") and described.shape:
-        dtype, shape = np.dtype(described.dtype or dtype).str, described.shape
-    elif single:
-        return _Column(key, Field(name, stats.kind))
-    return _Column(key, Field(name, "array", dtype, None if -1 in shape else shape), shape)
-
-
-def _bytes_kind(key: str, stats: FeatureStats, single: bool, described: TfdsFeature | None) -> str:
-    """Return the kind of field that byte strings become; lists of texts become JSON."""
-    if described is not None and (described.encoding != "none" or (described.kind == "image" and not stats.images)):
-        raise InputError(f"feature {key!r} is stored in a way that is not read: choose others with features=")
-    if described is not None and described.kind == "image" and described.dtype not in ("uint8", "uint16"):
-        raise InputError(f"feature {key!r} holds images of {described.dtype}: choose others with features=")
-    if single:
-        return "image" if stats.images else "text" if stats.text else "bytes"
-    if stats.text:
-        return "json"
-    raise InputError(f"feature {key!r} holds {stats.shortest} to {stats.longest} byte strings: choose with features=")
-
-
-def _value(column: _Column, example: Example) -> Any:
-    values: Values = example.get(column.feature, [])
-    if column.field.kind == "array":
-        return np.asarray(values).astype(column.field.dtype).reshape(column.shape)
-    if column.field.kind == "json":
-        return [bytes(value).decode() for value in values]
-    value = values[0]
-    if column.field.kind == "image":
-        return EncodedImage(value, _file_name(example))
-    if isinstance(value, bytes):
-        return value.decode() if column.field.kind == "text" else value
-    return value.item()
-
-
-def _file_name(example: Example) -> str:
-    found = example.get(_FILENAME, [])
-    return bytes(found[0]).decode("utf-8", "backslashreplace") if isinstance(found, list) and found else ""

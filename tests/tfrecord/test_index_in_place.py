@@ -54,11 +54,34 @@ def test_an_index_and_a_conversion_give_the_same(records: Path, tmp_path: Path) 
     assert converted is not None
     assert (manifest.format, len(manifest.shards), manifest.num_samples) == ("tfrecord", 2, COUNT)
     assert [f.name for f in manifest.fields] == [f.name for f in converted.fields] == ["image", "label"]
-    assert manifest.ignored == converted.ignored == {"feature image/class/text": COUNT}
+    assert manifest.ignored == converted.ignored == {}
     indexed, copied = (open_reader(path, output="bytes") for path in (records, tmp_path / "out"))
     assert [indexed[n] for n in range(COUNT)] == [copied[n] for n in range(COUNT)]
     assert [indexed[n] for n in range(COUNT)] == [(encoded(picture(n), "JPEG"), n // 3) for n in range(COUNT)]
-    assert indexed.fields[1] == Field("label", "int")
+    assert indexed.fields[1] == copied.fields[1] == Field("label", "class_label", names=("class 0", "class 1", "class 2"))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [[b"a", b"b", b"b"], [b"a", b"b"], [b"a", b"b", None], [b"a", b"b", b"c", b"other"], [b"a", b"b", b"\xff"]],
+    ids=["one name twice", "a number is missing", "one without", "two names of a number", "no UTF-8"],
+)
+def test_names_that_do_not_name_every_number_are_told(tmp_path: Path, texts: list[bytes | None]) -> None:
+    numbers = [0, 3] if len(texts) == 2 else [0, 1, 2, 2]
+    examples = [
+        example(n) | {"image/class/label": np.array([n], np.int64), "image/class/text": [] if text is None else [text]}
+        for n, text in zip(numbers, texts, strict=False)
+    ]
+    source = TFRecordSource(write_records(tmp_path / "records/train-00000-of-00001", examples))
+    assert "label" not in source.fields or source.fields["label"].names is None
+    assert "feature image/class/text" in source.ignored
+
+
+def test_the_names_of_labels_with_an_offset(tmp_path: Path) -> None:
+    examples = [example(n + 3) for n in range(COUNT)]
+    source = TFRecordSource(write_records(tmp_path / "records/train-00000-of-00001", examples), label_offset=1)
+    assert source.fields["label"].names == ("class 1", "class 2", "class 3")
+    assert source[0]["label"] == 0
 
 
 def test_an_index_of_every_file_is_verified(records: Path) -> None:
