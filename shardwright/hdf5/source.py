@@ -29,7 +29,7 @@ from shardwright.hdf5.datasets import (
     inflate_as_said,
     is_link,
 )
-from shardwright.hdf5.strings import MAX_TEXT, read_strings
+from shardwright.hdf5.strings import MAX_TEXT, read_attribute, read_strings
 
 __all__ = ["HDF5Source", "hdf5_names", "open_hdf5"]
 
@@ -78,11 +78,11 @@ class HDF5Source(TableSource):
                     arrays[name] = _rows_of(file, archive, name, dataset)
                 except ShardwrightError as error:
                     arrays[name] = error
-                names = _class_names(dataset)
+                names = _class_names(file, dataset)
                 if names:
                     class_names[name] = names
                 elif names is None:
-                    left_out[f"class names of dataset {name:.80}: not strings of one length"] = len(dataset)
+                    left_out[f"class names of dataset {name:.80}: no list of strings that can be read"] = len(dataset)
         return ArrayTable((path,), arrays, class_names, left_out)
 
 
@@ -258,15 +258,23 @@ def _string_rows(file: FileBytes, dataset: Any, name: str) -> MemoryRows:
     return rows
 
 
-def _class_names(dataset: Any) -> tuple[str, ...] | None:
-    """Return the names of the classes, which may be none; ``None`` if they are not strings of one length.
-
-    Others lie in HDF5's global heap, in which the library may go round in circles if the file is damaged.
-    """
+def _class_names(file: FileBytes, dataset: Any) -> tuple[str, ...] | None:
+    """Return the names of the classes, which may be none; ``None`` if they are no list of strings that can be read."""
     further = (f"class_names_{number}" for number in itertools.count(1))  # an attribute holds 64 KiB
     keys = list(itertools.takewhile(dataset.attrs.__contains__, itertools.chain(["class_names"], further)))
-    stored = [dataset.attrs.get_id(key) for key in keys]
-    plain = all(names.dtype.kind == "S" and len(names.shape) == 1 for names in stored)
-    if not plain or sum(names.shape[0] for names in stored) > _MAX_NAMES:
+    lengths = [dataset.attrs.get_id(key).shape for key in keys]
+    if any(len(shape) != 1 for shape in lengths) or sum(shape[0] for shape in lengths) > _MAX_NAMES:
         return None
-    return tuple(text.decode("utf-8", "replace") for key in keys for text in dataset.attrs[key].tolist())
+    parts = [_texts(file, dataset, key, shape[0]) for key, shape in zip(keys, lengths, strict=True)]
+    found = [text for part in parts if part is not None for text in part]
+    return None if None in parts else tuple(text.decode("utf-8", "replace") for text in found)
+
+
+def _texts(file: FileBytes, dataset: Any, key: str, count: int) -> list[bytes] | None:
+    """Return the strings of an attribute; those of any length are read without HDF5, as `strings` says."""
+    dtype = dataset.attrs.get_id(key).dtype
+    if dtype.kind == "S":
+        return list(dataset.attrs[key].tolist())
+    if h5py.check_string_dtype(dtype) is None:
+        return None
+    return read_attribute(file, dataset, key, count, f"{file.shown}[{dataset.name}].{key}")

@@ -58,7 +58,9 @@ def test_an_index_and_a_conversion_give_the_same(records: Path, tmp_path: Path) 
     indexed, copied = (open_reader(path, output="bytes") for path in (records, tmp_path / "out"))
     assert [indexed[n] for n in range(COUNT)] == [copied[n] for n in range(COUNT)]
     assert [indexed[n] for n in range(COUNT)] == [(encoded(picture(n), "JPEG"), n // 3) for n in range(COUNT)]
-    assert indexed.fields[1] == copied.fields[1] == Field("label", "class_label", names=("class 0", "class 1", "class 2"))
+    assert (
+        indexed.fields[1] == copied.fields[1] == Field("label", "class_label", names=("class 0", "class 1", "class 2"))
+    )
 
 
 @pytest.mark.parametrize(
