@@ -262,6 +262,17 @@ def test_hugging_face_opens_an_exported_folder(work: Path, photos: Any, tmp_path
     assert sorted(found["label"]) == [label for _, label in photos]
 
 
+@foreign
+def test_hugging_face_reads_what_class_folders_do_not_say(work: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasets.load", reason="Hugging Face's datasets is not installed")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from datasets import load_dataset
+
+    export(work / "rich", tmp_path / "out", "folder", split="test", columns=["image", "label", "dose"])
+    found = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(zip(found["dose"], found["label"], strict=True)) == [(0.5 * n, n % 3 - 1) for n in range(7)]
+
+
 def test_duckdb_opens_the_parquet_files(work: Path, photos: Any) -> None:
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
     rows = duckdb.sql(f"select image.bytes, label from '{work / 'parquet' / 'data' / '*.parquet'}'").fetchall()
