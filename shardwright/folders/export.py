@@ -12,6 +12,7 @@ import numpy as np
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.export import Samples, image_file, refuse_twice
 from shardwright.base.fields import Field
+from shardwright.base.open_source import open_files
 from shardwright.base.values.export_note import ExportNote
 from shardwright.folders.exported import LINES, key_of
 
@@ -54,7 +55,8 @@ def export_folder(samples: Samples, output: Path) -> None:
     if _has_more(samples, image, label):
         refuse_twice(keys, "{} in metadata.jsonl, where file_name is that of the image")
     seen: set[int] = set()
-    with (output / LINES).open("w", encoding="utf-8", newline="\n") as lines:
+    hidden = output / f".{LINES}"
+    with hidden.open("w", encoding="utf-8", newline="\n") as lines:
         for index, sample in enumerate(samples):
             folder = "" if label is None else _folder_name(label, sample[label.name])
             if label is not None:
@@ -62,19 +64,25 @@ def export_folder(samples: Samples, output: Path) -> None:
             stems = {f.name: tops[f.name] / folder / f"{index:09d}" for f in fields}
             line = dict(_stored(f, f == image, sample[f.name], stems[f.name], output) for f in fields)
             lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-    if _has_more(samples, image, label) or (label is not None and _are_other_classes(label, seen)):
+    if _has_more(samples, image, label) or (label is not None and _are_other_classes(label, seen, output)):
         ExportNote(samples.fields, samples.sample_type).write(output)
+        hidden.rename(output / LINES)
     else:
-        (output / LINES).unlink()
+        hidden.unlink()
 
 
 def _has_more(samples: Samples, image: Field, label: Field | None) -> bool:
     return any(f not in (image, label) for f in samples.fields.values())
 
 
-def _are_other_classes(label: Field, seen: set[int]) -> bool:
+def _are_other_classes(label: Field, seen: set[int], output: Path) -> bool:
     """Whether the folders of these numbers, read as class folders are, give other classes or other numbers."""
-    return list(label.names or ()) != sorted(_folder_name(label, number) for number in seen)
+    if list(label.names or ()) != sorted(_folder_name(label, number) for number in seen):
+        return True
+    try:
+        return open_files(output).fields["label"].names != label.names
+    except (InputError, KeyError):  # some names of folders say something else
+        return True
 
 
 def _folder_name(label: Field, number: int) -> str:

@@ -173,6 +173,8 @@ def test_every_field_comes_back(tmp_path: Path, to: str) -> None:
         (("no sample", "b"), [1] * COUNT),
         (("a",), [-1] * COUNT),
         (("a/b", "..", ".c", "", "a%2Fb"), [0, 1, 2, 3, 4, 0, 1, 2]),
+        (("test", "train"), [0, 1] * 4),
+        (("@eaDir", "__MACOSX", "cat"), [0, 1, 2, 0, 1, 2, 0, 1]),
         (("unlabelled", "10", "9"), [0, 1, 2, -1, 0, 1, 2, -1]),
         (None, [0, 1, 2, 0, 1, 2, 0, 1]),
         (None, [5, 6, 7, -3, 5, 6, 7, 9]),
