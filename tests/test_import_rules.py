@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {*TECHNOLOGIES, "training"},
     {"base.converter", "base.export", "base.index_files", "base.merge", "base.verify", "base.verify_shard"},
     {"base.writing"},
-    {"base.open_source", "base.inputs", "base.file_source", "base.table_source", "base.view_source"},
+    {"base.open_source", "base.relabel", "base.inputs", "base.file_source", "base.table_source", "base.view_source"},
     {"base.reader", "base.views", "base.source"},
     {"base.split"},
     {"base.values"},

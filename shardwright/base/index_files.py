@@ -9,6 +9,7 @@ library; nothing in it is run or unpickled.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from shardwright.base.fields import EXIF, Field, sample_type_of
 from shardwright.base.images.probe import probe
 from shardwright.base.open_source import open_files
 from shardwright.base.progress import Progress
+from shardwright.base.relabel import with_classes
 from shardwright.base.source import Places, Source
 from shardwright.base.split.index import build_records
 from shardwright.base.split.manifest import Manifest, Shard
@@ -30,6 +32,7 @@ from shardwright.base.split.publish import add_counts, check_new, publish
 from shardwright.base.storage.atomic import StoredFile
 from shardwright.base.storage.hashes import hash_file
 from shardwright.base.values.infer import each_value
+from shardwright.base.writing.class_choice import choose_classes
 from shardwright.base.writing.lock import split_lock
 
 __all__ = ["index_files"]
@@ -39,12 +42,13 @@ UNREADABLE = "unreadable"  # stands for the mode of an image that is none
 
 
 def index_files(
-    path: str | Path,
+    path: str | Path | Source,
     metadata_dir: str | Path | None = None,
     split: str = "train",
     format: str | None = None,  # noqa: A002 - the word that users know from the command line
     *,
     exif: Literal["ignore", "apply"] = "ignore",
+    classes: Sequence[str] | str | None = None,
     progress: bool | None = False,
 ) -> Manifest:
     """Make files that exist already a split, without writing or moving them.
@@ -56,9 +60,10 @@ def index_files(
 
     Parameters
     ----------
-    path : path
+    path : path or Source
         A file, a folder of files, or a pattern such as ``"data/train-*.tar"``. In
-        a folder, files that are called after the split are preferred.
+        a folder, files that are called after the split are preferred. A source that knows
+        where its samples lie, such as ``ArraySource("planes.npy", "labels.npy")``, is taken too.
     metadata_dir : path, optional
         Write the folder ``metadata`` here instead. Then readers must be told where the
         files are: ``open_reader(metadata_dir, data_path=folder)``.
@@ -67,6 +72,9 @@ def index_files(
         By default told by the suffix of the files.
     exif : {"ignore", "apply"}
         Whether readers turn image files as their EXIF orientation says, if they are not told otherwise.
+    classes : sequence of str, or str, optional
+        Names of all classes, in the order of their numbers, or the split of the same folder whose classes
+        are meant; as for converters.
     progress : bool, optional
         Progress bar; ``None``: only on a terminal.
 
@@ -93,13 +101,17 @@ def index_files(
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
     check_choice("exif", exif, EXIF)
-    source = open_files(path, check_split(split), format)
+    source = path if isinstance(path, Source) else open_files(path, check_split(split), format)
     shards = source.places()
     files = [file for shard in shards for file in shard.files]
     folder = files[0].parent
     root = folder if metadata_dir is None else Path(metadata_dir).expanduser().absolute()
     paths = SplitPaths(root, split, folder)
     check_new(paths, _MEND)
+    chosen = choose_classes(paths, shards[0].fields, classes, aside=False)
+    if chosen is not None:
+        source = with_classes(source, chosen)
+        shards = source.places()
     fields = tuple(_turned(f, exif) for f in shards[0].fields)
     with Progress(sum(shard.count for shard in shards), progress) as bar:
         indexed = [_index_shard(shard, fields, bar) for shard in shards]

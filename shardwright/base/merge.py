@@ -20,6 +20,7 @@ from shardwright.base.storage.atomic import (
     sync_folder,
     write_file,
 )
+from shardwright.base.writing.class_choice import check_shared_classes
 from shardwright.base.writing.lock import split_lock
 
 __all__ = ["merge"]
@@ -69,6 +70,7 @@ def merge(readers: Sequence[Reader], output_path: str | Path, *, split: str = "t
     readers = list(readers)
     paths = SplitPaths(Path(output_path).expanduser().absolute(), check_split(split))
     _check_alike(readers)
+    check_shared_classes(paths, readers[0].fields)
     with split_lock(paths, 0, 1):
         check_new(paths, "choose another split= or output_path=")
         shards = _link_shards(readers, paths, copy)

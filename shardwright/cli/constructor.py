@@ -19,7 +19,7 @@ from typing import Any, Literal, Union
 from shardwright.base.errors import ShardwrightError
 from shardwright.base.fields import Field
 
-__all__ = ["Option", "add_options", "join_pairs", "options_of"]
+__all__ = ["Option", "add_options", "join_pairs", "options_of", "read_names"]
 
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n---|\Z)", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^(\S[^\n]*)\n((?:[ \t]+[^\n]*\n?|\n)*)", re.MULTILINE)
@@ -137,6 +137,7 @@ def _reader(kind: Any) -> tuple[str, Callable[[str], Any]] | None:
         Path: ("PATH", Path),
         tuple[int, int]: ("HEIGHTxWIDTH", _pair),
         Sequence[Field]: ("JSON", _fields),
+        Sequence[str]: ("NAMES", read_names),
     }
     if typing.get_origin(kind) is Literal:
         values = {str(value): value for value in typing.get_args(kind)}
@@ -153,6 +154,17 @@ def _fields(text: str) -> list[Field]:
     """Read ``[{"name": "label", "kind": "int"}]``."""
     values = json.loads(text)
     return [Field.from_json(value) for value in (values if isinstance(values, list) else [values])]
+
+
+def read_names(text: str) -> list[str]:
+    """Read ``["cat", "dog"]``, ``cat,dog``, or a file with a name on each line."""
+    if text.startswith("["):
+        return [str(name) for name in json.loads(text)]
+    if Path(text).is_file():
+        return Path(text).read_text(encoding="utf-8").splitlines()
+    if "," not in text:
+        raise ValueError(text)  # one word is a split
+    return text.split(",")
 
 
 def join_pairs(arguments: Sequence[str], options: Mapping[str, Option]) -> list[str]:

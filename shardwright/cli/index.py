@@ -6,6 +6,7 @@ from typing import Any
 
 from shardwright.base.progress import readable_bytes
 from shardwright.cli.console import say
+from shardwright.cli.constructor import read_names
 from shardwright.cli.words import counted
 
 __all__ = ["EXAMPLES", "configure", "run"]
@@ -32,6 +33,18 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--split", metavar="NAME", default="train", help="what to call these files (default: train)")
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore", help=EXIF_HELP)
+    parser.add_argument(
+        "--classes", metavar="NAMES", help="cat,dog or a JSON list, a file with a name on each line, or a split's name"
+    )
+
+
+def _classes(text: str | None) -> list[str] | str | None:
+    if text is None:
+        return None
+    try:
+        return read_names(text)
+    except ValueError:
+        return text
 
 
 def _reader(options: argparse.Namespace, split: str) -> Any:
@@ -46,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from shardwright.base.index_files import index_files  # torch is slow to import
 
     where = (options.path, options.metadata_dir, options.split, options.format)
-    manifest = index_files(*where, exif=options.exif, progress=None)
+    manifest = index_files(*where, exif=options.exif, classes=_classes(options.classes), progress=None)
     files = [file.size for file in manifest.shard_files]
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
     say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")

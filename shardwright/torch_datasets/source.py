@@ -17,7 +17,12 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Source
-from shardwright.torch_datasets.torchvision_files import class_names, source_of_files, unwrapped
+from shardwright.torch_datasets.torchvision_files import (
+    class_names,
+    source_of_files,
+    unused_names,
+    unwrapped,
+)
 
 __all__ = ["DatasetSource", "name_values", "open_dataset"]
 
@@ -90,8 +95,11 @@ class DatasetSource(Source):
         self._dataset = dataset
         self._length = len(dataset)
         self.sample_type, label = self._look_at_first()
-        names = class_names(unwrapped(dataset)) if _is_number(label) else None
-        if names and -1 <= int(label) < len(names):
+        own = unwrapped(dataset)
+        names = class_names(own) if _is_number(label) else None
+        self.ignored = unused_names(own) if _is_number(label) else {}
+        if names:
+            self.labels_from = f"the classes of the {type(own).__name__}"
             self.fields = {"label": Field(name="label", kind="class_label", names=names)}
 
     def _look_at_first(self) -> tuple[Literal["tuple", "dict"], Any]:

@@ -17,6 +17,8 @@ from shardwright.base.storage.names import printable
 from shardwright.folders.files import PathSource, listed_files
 from shardwright.folders.paired import PairedFilesSource
 
+_MOST_CLASSES = 1_000_000
+
 __all__ = [
     "LABELLED",
     "VOC_CLASSES",
@@ -26,6 +28,7 @@ __all__ = [
     "class_names",
     "files_of",
     "source_of_files",
+    "unused_names",
     "unwrapped",
 ]
 
@@ -50,15 +53,42 @@ def unwrapped(dataset: Any) -> Any:
 
 
 def class_names(dataset: Any) -> tuple[str, ...] | None:
-    """Return ``dataset.classes`` if it is a list of names, one or several (ImageNet) for each.
+    """Return the names of a dataset's class numbers, one or several (ImageNet) for each; ``None``: it has none.
 
-    Caltech101 and Caltech256 call it ``categories``. Labels that are not those
-    numbers any more, or not the category, have no names.
+    Its own ``class_to_idx`` rules; else the places in ``classes`` (``categories`` of Caltech101 and
+    Caltech256) are the numbers. Labels that are not those numbers any more, or not the category, have no names.
     """
+    if _names_are_changed(dataset):
+        return None
+    classes = _listed_names(dataset)
+    numbers = getattr(dataset, "class_to_idx", None)
+    if not isinstance(numbers, Mapping) or not numbers or not all(map(_is_entry, numbers.items())):
+        return classes
+    by_number: dict[int, list[str]] = {}
+    for name, number in numbers.items():
+        by_number.setdefault(int(number), []).append(name)
+    if classes and all(n < len(classes) and classes[n] == _joined(names) for n, names in by_number.items()):
+        return classes
+    numbered = {number: _joined(names) for number, names in by_number.items()}
+    # A number without a name is a gap, not a reason to lose the names of the others.
+    return tuple(numbered.get(number) or _free_name(number, numbered.values()) for number in range(max(numbered) + 1))
+
+
+def _names_are_changed(dataset: Any) -> bool:
+    """Whether a dataset has class names, but its labels are not their numbers any more, or other things."""
     if getattr(dataset, "target_transform", None) is not None:
-        return None
-    if getattr(dataset, "_target_types", ["category"]) != ["category"]:  # OxfordIIITPet
-        return None
+        return True
+    return bool(getattr(dataset, "_target_types", ["category"]) != ["category"])  # OxfordIIITPet
+
+
+def unused_names(dataset: Any) -> dict[str, int]:
+    """Return what to count of class names that are there and cannot be used."""
+    if _listed_names(dataset) is None or not _names_are_changed(dataset):
+        return {}
+    return {"class names of the dataset, not used: its labels are not their numbers any more; give classes=[...]": 1}
+
+
+def _listed_names(dataset: Any) -> tuple[str, ...] | None:
     classes = getattr(dataset, "classes", getattr(dataset, "categories", None))
     if not isinstance(classes, (list, tuple)) or not classes:
         return None
@@ -66,7 +96,21 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
     for entry in entries:
         if not isinstance(entry, (list, tuple)) or not all(isinstance(name, str) for name in entry):
             return None
-    return tuple(printable(os.fsencode(", ".join(entry))) for entry in entries)
+    return tuple(map(_joined, entries))
+
+
+def _joined(names: Sequence[str]) -> str:
+    return printable(os.fsencode(", ".join(names)))
+
+
+def _is_entry(entry: tuple[Any, Any]) -> bool:
+    name, number = entry
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    return isinstance(name, str) and whole and 0 <= number < _MOST_CLASSES
+
+
+def _free_name(number: int, taken: Iterable[str]) -> str:
+    return f"class {number}" if str(number) in taken else str(number)
 
 
 def _labelled(dataset: Any, paths: Sequence[Any], labels: Any) -> Columns | None:
@@ -75,8 +119,6 @@ def _labelled(dataset: Any, paths: Sequence[Any], labels: Any) -> Columns | None
     if numbers.size and numbers.dtype.kind not in "iu":
         return None
     names = class_names(dataset)
-    if names and numbers.size and not -1 <= numbers.min() <= numbers.max() < len(names):
-        names = None
     label = Field("label", "class_label", names=names) if names else Field("label", "int")
     return [(Field("image", "image"), paths), (label, numbers.astype(np.int64))]
 
@@ -237,6 +279,8 @@ class FolderLikeSource(PathSource):
         self._dataset_name = type(own).__name__
         root, files = listed_files(paths, own.root)
         super().__init__(root, replace(files, labels=np.asarray(numbers), classes=label.names))
+        self.labels_from = f"the classes of the {self._dataset_name}" if label.names else ""
+        self.ignored = {**self.ignored, **unused_names(own)}
 
     def content(self) -> dict[str, Any]:
         """Return number of samples and classes, a digest of the files, the dataset's class."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from shardwright.base import formats
@@ -104,3 +105,21 @@ def test_shape_is_height_then_width(shape: list[str], photos: Path, out: Path, r
 def test_fields_are_json(photos: Path, out: Path, run: Run) -> None:
     convert(run, photos, out, "--format", "tar", "--fields", '[{"name": "label", "kind": "int"}]')
     assert open_reader(out).fields[1] == Field("label", "int")
+
+
+@pytest.mark.parametrize("how", ["comma", "json", "file"])
+def test_classes_can_be_typed(how: str, photos: Path, out: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\nbee\nant\n")
+    text = {"comma": "cat,bee,ant", "json": '["cat", "bee", "ant"]', "file": tmp_path / "names.txt"}[how]
+    printed = convert(run, photos, out, "--format", "parquet", "--classes", text)
+    assert "3 classes: 0 cat (0), 1 bee (3), 2 ant (4)" in printed
+    printed = convert(run, photos, out, "--format", "parquet", "--split", "validation", "--classes", "train")
+    assert "3 classes: 0 cat (0), 1 bee (3), 2 ant (4)" in printed
+    code, _, errors = run("convert", photos, out, "--format", "parquet", "--split", "test", "--classes", "trian")
+    assert (code, "has no such split" in errors) == (2, True)
+
+
+def test_classes_of_indexed_files_can_be_typed(tmp_path: Path, run: Run) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 8, 8), np.uint8), y=np.array(["bee", "ant"]))
+    code, printed, _ = run("index", tmp_path / "a.npz", "--classes", "bee,ant,cat")
+    assert (code, "3 classes: 0 bee (1), 1 ant (1), 2 cat (0)" in printed) == (0, True)

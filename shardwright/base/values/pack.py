@@ -55,6 +55,13 @@ def _scalar(field: Field, value: Any) -> int | float:
     low, high = -(2**63), 2**63 - 1
     if field.kind == "class_label":
         low, high = -1, len(field.names) - 1 if field.names else high
+    if field.names and not low <= number <= high:
+        shown = ", ".join(field.names[:5]) + (", ..." if len(field.names) > 5 else "")
+        raise InputError(
+            f"field {field.name!r}: the class number {number} has no name: there are {len(field.names)}, numbered "
+            f"from 0 ({shown}); give the names of all numbers, classes=[...], or say that they are no classes: "
+            f"fields=[Field({field.name!r}, 'int')]"
+        )
     if not low <= number <= high:
         raise InputError(f"field {field.name!r} takes whole numbers from {low} to {high}, not {number}")
     return number

@@ -13,6 +13,7 @@ from shardwright.base.arguments import check_choice, check_quality, check_second
 from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
 from shardwright.base.fields import EXIF, Field, check_fields
 from shardwright.base.open_source import open_source
+from shardwright.base.relabel import with_classes
 from shardwright.base.source import Source
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.paths import SplitPaths
@@ -20,6 +21,7 @@ from shardwright.base.storage.atomic import storage_errors, write_file
 from shardwright.base.values.columns import Batch, Column
 from shardwright.base.values.infer import infer_field, with_palette
 from shardwright.base.values.pack import pack
+from shardwright.base.writing.class_choice import choose_classes
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
 from shardwright.base.writing.listing import is_listed, open_unless_listed, write_listing
 from shardwright.base.writing.lock import split_lock
@@ -53,8 +55,14 @@ class Converter(ABC):
     split : str
         Name of the split: ``train``, ``validation``, ``test``, ... Of a folder of files of other
         programs, those called after it are converted (``train-0.tar``), if there are any.
+    classes : sequence of str, or str, optional
+        Names of all classes, in the order of their numbers; or the split of the same output whose
+        classes are meant: ``classes="train"``. By default those of the input, sorted, unless the output has
+        a split with these classes and more: then its numbers are taken. Labels of the input keep their names and
+        follow them; a class of the input that is not in the list is an error.
     fields : sequence of Field, optional
-        How to store fields that should not be inferred from the first sample.
+        How to store fields that should not be inferred from the first sample. Names of a class label are
+        taken as by `classes`.
     encoding : {"png", "jpeg", "webp"}
         For images that come as pixels, not as files. Masks are always PNG.
     quality : int, optional
@@ -103,6 +111,7 @@ class Converter(ABC):
         num_workers: int = 4,
         *,
         split: str = "train",
+        classes: Sequence[str] | str | None = None,
         fields: Sequence[Field] = (),
         encoding: Literal["png", "jpeg", "webp"] = "png",
         quality: int | None = None,
@@ -134,17 +143,32 @@ class Converter(ABC):
         check_output(output, input_data)
         self.paths = SplitPaths(output, split)
         self._input = input_data
+        self._given_classes = classes
+        self._classes: list[str] | None = None
         self._source = open_unless_listed(input_data, split) if self.rank else open_source(input_data, split)
         if self._source is not None and not len(self._source):
             raise InputError("input_data has no samples; there is nothing to convert")
+        if self._source is not None:
+            self._source = self._with_classes(self._source)
 
     @property
     def source(self) -> Source:
         """What is converted. Rank 0 alone lists the files of a folder or archive; the others wait for its list."""
         if self._source is None:
             place = self.paths.staging if self.overwrite else self.paths
-            self._source = listed_source(place, self._input, self.wait_timeout)
+            self._source = self._with_classes(listed_source(place, self._input, self.wait_timeout))
         return self._source
+
+    def _with_classes(self, source: Source) -> Source:
+        """Return the source with the numbers that its classes have in this output."""
+        for field in self.given_fields.values():
+            if field.kind == "class_label" and field.names and field.name in source.fields:
+                source = with_classes(source, field.names, field.name)
+        chosen = choose_classes(self.paths, source.fields.values(), self._given_classes, aside=self.overwrite)
+        if chosen is None:
+            return source
+        self._classes = list(chosen)
+        return with_classes(source, chosen)
 
     def convert(self) -> Manifest | None:
         """Write this rank's shards and publish the split when all are there.
@@ -245,6 +269,7 @@ class Converter(ABC):
             "encoding": self.encoding,
             "quality": self.quality,
             "on_error": self.on_error,
+            **({} if self._classes is None else {"classes": self._classes}),
         }
 
     def _fields(self) -> tuple[Field, ...]:

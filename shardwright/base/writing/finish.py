@@ -19,6 +19,7 @@ from shardwright.base.split.paths import SplitPaths
 from shardwright.base.split.publish import publish
 from shardwright.base.split.split import check_split_files
 from shardwright.base.storage.file_lock import held_lock
+from shardwright.base.writing.class_choice import check_shared_classes
 from shardwright.base.writing.plan import Plan, differences, pause, told
 from shardwright.base.writing.replace import clean_up, finish_swap, swap_in
 
@@ -127,6 +128,8 @@ def _publish(paths: SplitPaths, target: SplitPaths, plan: Plan) -> Manifest:
     with held_lock(paths.publish_lock):
         if not _swapped(paths, target):
             if not target.manifest.exists():
+                if "classes" not in plan.options:
+                    check_shared_classes(paths, plan.fields)
                 _make_split(target, plan)
             clean_up(target)
             if target != paths:

@@ -1,0 +1,192 @@
+"""Class names in an order of one's own: the numbers of a source's labels follow the names."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardwright.base.errors import ConfigError, InputError
+from shardwright.base.fields import Field
+from shardwright.base.source import Places, Source
+from shardwright.base.split.classes import label_field
+
+__all__ = ["Relabelled", "check_classes", "with_classes"]
+
+_TRIES = 100  # samples that are read to find a good one
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as a tuple, or raise `ConfigError` unless they are different strings."""
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        raise ConfigError(f"classes={classes!r:.200} must be a list of names")
+    twice = (
+        sorted({name for name in classes if list(classes).count(name) > 1}) if len(set(classes)) < len(classes) else []
+    )
+    if twice or not classes:
+        raise ConfigError(
+            f"classes= names {twice[0]!r} twice" if twice else "classes= is empty: give the names, or leave it out"
+        )
+    return tuple(classes)
+
+
+def with_classes(source: Source, classes: Sequence[str], field: str | None = None) -> Source:
+    """Return a source whose labels are numbered in the order of `classes`; the same one, if they are already.
+
+    Parameters
+    ----------
+    source : Source
+    classes : sequence of str
+        All names. Labels that are names already keep them and get other numbers; whole numbers without
+        names get the names in their order; texts are looked up.
+    field : str, optional
+        The field; by default that of the labels.
+
+    Raises
+    ------
+    ConfigError
+        If the source has no labels, or classes that are not in the list.
+    """
+    names = check_classes(classes)
+    label = source.fields.get(field) if field else label_field(list(source.fields.values()))
+    if label is not None and label.names == names:
+        return source
+    name = field or (label.name if label is not None else "label")
+    if label is None or label.names is None:
+        value = _first_value(source, name)
+        if not isinstance(value, str):
+            return Relabelled(source, name, names, None)
+        return Relabelled(source, name, names, None, of_text=True)
+    lacking = [old for old in label.names if old not in names]
+    if lacking:
+        every = json.dumps([*names, *lacking], ensure_ascii=False)
+        raise ConfigError(
+            f"classes= lacks {', '.join(map(repr, lacking[:10]))}{', ...' if len(lacking) > 10 else ''} of the input's "
+            f"classes ({source.labels_from or 'its own names'}): give all of them, as classes={every}, or take the "
+            "samples of the others out of the input"
+        )
+    if names[: len(label.names)] == label.names:  # only more of them: numbers that had no name get one
+        return Relabelled(source, name, names, None)
+    numbers = {old: number for number, old in enumerate(names)}
+    return Relabelled(source, name, names, np.array([numbers[old] for old in label.names], np.int64))
+
+
+def _first_value(source: Source, name: str) -> Any:
+    """Return the label of the first good sample."""
+    sample: Mapping[str, Any] = {name: None}
+    for index in range(min(len(source), _TRIES)):
+        with contextlib.suppress(Exception, SystemExit):  # bad samples are told when they are converted
+            sample = source[index]
+            break
+    if name not in sample:
+        raise ConfigError(f"classes= names the labels, and there are none: the samples have {sorted(sample)}")
+    return sample[name]
+
+
+class Relabelled(Source):
+    """A source with other numbers, or names, for its labels.
+
+    Parameters
+    ----------
+    source : Source
+    field : str
+        Of the labels.
+    names : tuple of str
+        Of the classes, in the order of their new numbers.
+    numbers : int64 array, optional
+        The new number of each old one; ``None``: the numbers stay.
+    of_text : bool
+        The labels are the names themselves.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        field: str,
+        names: tuple[str, ...],
+        numbers: NDArray[np.int64] | None,
+        of_text: bool = False,
+    ) -> None:
+        self.source, self.field, self.names, self.numbers = source, field, names, numbers
+        self.of_text = {name: number for number, name in enumerate(names)} if of_text else None
+        self.fields = {**source.fields, field: Field(field, "class_label", names=names)}
+        self.sample_type, self.ignored, self.labels_from = source.sample_type, source.ignored, source.labels_from
+        self.array_layouts, self.threads = source.array_layouts, source.threads
+        self.nbytes, self.format_name = source.nbytes, source.format_name
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.source[index]
+        if self.field not in sample:
+            return sample
+        return {**sample, self.field: self._number(sample[self.field])}
+
+    def _number(self, label: Any) -> Any:
+        if self.of_text is not None:
+            if label not in self.of_text:
+                raise InputError(f"the label {label!r} is not one of classes={list(self.names)[:10]}")
+            return self.of_text[label]
+        if self.numbers is None:
+            return label
+        number = int(label)
+        if number == -1:
+            return number
+        if not 0 <= number < len(self.numbers):
+            raise InputError(f"the label {number} has no name: there are {len(self.numbers)}, numbered from 0")
+        return self.numbers[number].item()
+
+    def places(self) -> Sequence[Places]:
+        """Return the places of the source, with the new numbers."""
+        return [self._relabelled(shard) for shard in self.source.places()]
+
+    def _relabelled(self, shard: Places) -> Places:
+        fields = tuple(self.fields[f.name] if f.name == self.field else f for f in shard.fields)
+        if self.field not in shard.scalars:
+            raise InputError(
+                f"the labels ({self.field}) are texts in {shard.files[0].name}, which cannot be numbered in place: "
+                "convert it"
+            )
+        values = shard.scalars[self.field]
+        old = len(self.names if self.numbers is None else self.numbers)
+        wrong = values[(values < -1) | (values >= old)]
+        if wrong.size:
+            where = shard.files[0].name
+            raise InputError(f"{where}: the label {wrong[0]} has no name: there are {old}, numbered from 0")
+        if self.numbers is not None:
+            values = np.where(values < 0, values, self.numbers[np.maximum(values, 0)])
+        return replace(shard, fields=fields, scalars={**shard.scalars, self.field: values})
+
+    def name(self, index: int) -> str:
+        """Return what the source calls the sample."""
+        return self.source.name(index)
+
+    def listing(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return that of the source: the numbers follow from the names."""
+        return self.source.listing()
+
+    @classmethod
+    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Refuse: the source itself is listed."""
+        raise NotImplementedError("the source is listed, and numbered anew")
+
+    def changed(self) -> str | None:
+        """Return what the source does."""
+        return self.source.changed()
+
+    def check(self) -> None:
+        """Have the source check itself."""
+        self.source.check()
+
+    def content(self) -> dict[str, Any]:
+        """Return that of the source: the names are an option."""
+        return self.source.content()
+
+    def state(self) -> str:
+        """Return that of the source."""
+        return self.source.state()
