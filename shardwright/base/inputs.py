@@ -14,7 +14,7 @@ from shardwright.base.formats import Format, get_format, technologies
 from shardwright.base.images.probe import has_image_name
 from shardwright.base.storage.names import is_safe_name
 
-__all__ = ["FoundInput", "find_input"]
+__all__ = ["SPLITS", "FoundInput", "find_input"]
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
 _MOST_LOOKED_AT = 1000  # entries of sub-folders, in which an image may be

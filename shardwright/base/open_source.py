@@ -7,10 +7,10 @@ from typing import Any
 
 from shardwright.base.errors import InputError
 from shardwright.base.formats import get_format
-from shardwright.base.inputs import find_input
+from shardwright.base.inputs import SPLITS, find_input
 from shardwright.base.source import Source
 
-__all__ = ["is_split", "open_files", "open_path", "open_source"]
+__all__ = ["is_split", "open_files", "open_path", "open_source", "split_folders"]
 
 _ACCEPTED = (
     "give the path of a folder (class folders of images, a folder of images, or a converted "
@@ -19,7 +19,7 @@ _ACCEPTED = (
 )
 
 
-def open_source(input_data: Any, split: str | None = None) -> Source:
+def open_source(input_data: Any, split: str | None = None, *, splits: bool = False) -> Source:
     """Return the source that reads `input_data`.
 
     Parameters
@@ -30,11 +30,13 @@ def open_source(input_data: Any, split: str | None = None) -> Source:
         object that gives samples by number. `ArraySource` and `TFRecordSource` take options.
     split : str, optional
         In a folder of files, those called after it (``train-0.tar``) are taken, if there are any.
+    splits : bool
+        The folders are splits (`split_folders`), and that is known.
 
     Raises
     ------
     InputError
-        If it is none of these, or if nothing in it can be read.
+        If it is none of these, or if nothing in it can be read; if its folders are splits, not classes.
 
     Examples
     --------
@@ -44,7 +46,7 @@ def open_source(input_data: Any, split: str | None = None) -> Source:
     if isinstance(input_data, Source):
         return input_data
     if isinstance(input_data, (str, os.PathLike)):
-        return open_path(input_data, split)
+        return open_path(input_data, split, splits=splits)
     if "shardwright.base.reader" in sys.modules:  # not loaded: there cannot be a reader
         from shardwright.base.view_source import ViewSource
         from shardwright.base.views import as_view
@@ -56,7 +58,7 @@ def open_source(input_data: Any, split: str | None = None) -> Source:
     return get_format("torch_datasets").load_source()(input_data)  # type: ignore[no-any-return]
 
 
-def open_path(path: str | os.PathLike[str], split: str | None = None) -> Source:
+def open_path(path: str | os.PathLike[str], split: str | None = None, *, splits: bool = False) -> Source:
     """Return the source that reads a path.
 
     Raises
@@ -68,11 +70,44 @@ def open_path(path: str | os.PathLike[str], split: str | None = None) -> Source:
     if is_split(where):
         split_source: Source = get_format("splits").load_source()(where)  # with torch, which is slow to import
         return split_source
-    return open_files(where, split)
+    source = _open_files(where, split)
+    if not splits:
+        _refuse_splits(source, where)
+    return source
 
 
 def open_files(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
     """Return the source that reads a file, the files in a folder, or a folder of images; not a converted dataset."""
+    source = _open_files(path, split, format_name)
+    _refuse_splits(source, path)
+    return source
+
+
+def split_folders(source: Source) -> list[str]:
+    """Return the folders of a source of class folders, if all are called like splits: train, val, ...
+
+    In the order in which they are converted: the one to train on first, whose classes the others share.
+    """
+    label = source.fields.get("label")
+    names = () if label is None or not source.has_class_folders else label.names or ()
+    places = {name: number for number, name in enumerate(SPLITS)}
+    if not all(name.lower() in places for name in names):
+        return []
+    return sorted(names, key=lambda name: places[name.lower()])
+
+
+def _refuse_splits(source: Source, where: str | os.PathLike[str]) -> None:
+    """Raise `InputError` if the folders of a source are splits: as classes they would be wrong labels."""
+    names = split_folders(source)
+    if names:
+        one = f"give one of them, {str(Path(where) / names[0])!r}, or " if os.path.isdir(where) else ""
+        raise InputError(
+            f"the folders in {os.fspath(where)} are splits ({', '.join(names)}), not classes: {one}convert each as a "
+            "split of its own: split=None, on the command line --all-splits"
+        )
+
+
+def _open_files(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
     where = Path(path).expanduser()
     found = find_input(where, split, format_name)
     if found.record is None and is_split(str(where)):

@@ -97,6 +97,8 @@ class Source(ABC):
         Where the labels were found, in words for people: "folder names", "column label of
         metadata.csv". Paths in it are relative to the input. Empty: there are none, or they are the
         dataset's own values.
+    has_class_folders : bool
+        Whether the classes are the names of folders, which `within` opens.
     array_layouts : mapping of str to str
         Of fields that hold arrays of numbers, the order of the axes where it is known: "NHWC", ...
     threads : bool
@@ -112,6 +114,7 @@ class Source(ABC):
     fields: Mapping[str, Field] = {}
     ignored: Mapping[str, int] = {}
     labels_from: str = ""
+    has_class_folders: bool = False
     array_layouts: Mapping[str, str] = {}
     threads: bool = False
     nbytes: int | None = None
@@ -141,6 +144,10 @@ class Source(ABC):
             If no value lies in a file as it is; the message says why, and what to do instead.
         """
         raise not_in_place(type(self).__name__, "its samples are made by code")
+
+    def within(self, name: str) -> "Source":
+        """Return one of the class folders as a source of its own; its folders are the classes then."""
+        raise NotImplementedError(f"{type(self).__name__} has no folders")
 
     def listing(self) -> Mapping[str, NDArray[Any]] | None:
         """Return packed arrays of which `from_listing` makes the same source without a scan.

@@ -24,6 +24,7 @@ INPUT_HELP = "folder of images, a tar or zip of one, array or TFRecord files, or
 EXAMPLES = """\
   shardwright convert photos out --format parquet
   shardwright convert photos/val out --format parquet --split validation
+  shardwright convert photos out --format parquet --all-splits   (photos/train, photos/val, ...)
   shardwright convert photos out --format memmap --shape 224x224 --num-workers 8
   shardwright convert photos out --format tar --on-error skip --max-skipped 10
   shardwright convert photos out --format hdf5 --fields '{"name": "image", "kind": "mask"}'
@@ -46,6 +47,7 @@ def configure(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--format", required=not estimate, choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--estimate", action="store_true", help="predict sizes and times, and write nothing")
     parser.add_argument("--input-split", metavar="NAME", help="of a converted INPUT (default: the same as --split)")
+    parser.add_argument("--all-splits", action="store_true", help="INPUT's folders are splits: convert each as one")
     parser.add_argument("--input-data-path", metavar="PATH", type=Path, help="folder of INPUT's shards, if elsewhere")
     name = chosen_format(arguments)
     if name in names:
@@ -98,23 +100,28 @@ def run(options: argparse.Namespace) -> int:
     if not options.input_data.exists():
         raise ConfigError(f"INPUT {options.input_data} does not exist; check the path")
     ours = ("run", "parser", "traceback", "format", "estimate", "input_split", "input_data_path", "formats_with")
-    given = {k: v for k, v in vars(options).items() if k not in ours}
+    given = {k: v for k, v in vars(options).items() if k not in (*ours, "all_splits")}
+    if options.all_splits:
+        if "split" in given:
+            raise ConfigError(f"--all-splits and --split {given['split']}: give one of them")
+        given["split"] = None
     check_output(options.output_path.absolute(), options.input_data)
-    given["input_data"] = _opened(options, given.get("split", "train"))
+    given["input_data"] = _opened(options, given.get("split") or "train")
     if options.estimate:
         from shardwright.cli.estimate import print_estimates
 
         return print_estimates([options.format] if options.format else list(_offered()), given)
-    start = time.perf_counter()
+    start, code = time.perf_counter(), DONE
     with stop_on_signals():
-        converter = get_format(options.format).load_converter()(**given)
-        before = _finished_samples(converter)
-        manifest = converter.convert()
-    if manifest is None:
-        say(f"{options.output_path}: the shards of this rank are written; the last rank publishes the split")
-        return DONE
-    _summarize(converter, manifest, before, time.perf_counter() - start)
-    return _skipped(manifest.skipped, options)
+        for converter in get_format(options.format).load_converter()(**given).parts():
+            before = _finished_samples(converter)
+            manifest = converter.convert()
+            if manifest is None:
+                say(f"{options.output_path}: the shards of this rank are written; the last rank publishes the split")
+                continue
+            _summarize(converter, manifest, before, time.perf_counter() - start)
+            start, code = time.perf_counter(), max(code, _skipped(manifest.skipped, options))
+    return code
 
 
 def _opened(options: argparse.Namespace, split: str) -> Any:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.storage.names import printable
 
-__all__ = ["by_class", "top_folder"]
+__all__ = ["FOLDER_NAMES", "by_class", "top_folder"]
+
+FOLDER_NAMES = "folder names"  # where labels were found
 
 
 def top_folder(path: bytes) -> bytes:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS, has_image_name, is_image_start
 from shardwright.base.source import Source
-from shardwright.base.storage.names import checked_status, printable, read_start, unreadable
-from shardwright.folders.class_folders import by_class
+from shardwright.base.storage.names import checked_status, is_of_system, printable, read_start, unreadable
+from shardwright.folders.class_folders import FOLDER_NAMES, by_class
 from shardwright.folders.exported import ExportedFolder, is_exported
 from shardwright.folders.files import FileList, PackedNames, PathSource, list_of, pack_files
 
@@ -76,7 +76,9 @@ def _list_folder(root: bytes, path: bytes, ignored: Counter[str]) -> _Listing:
                     ignored["hidden"] += 1
                     continue
                 status = checked_status(entry.path, entry)
-                if stat.S_ISDIR(status.st_mode):
+                if stat.S_ISDIR(status.st_mode) and is_of_system(entry.name):
+                    ignored[f"left by a system: {printable(entry.name)}"] += 1
+                elif stat.S_ISDIR(status.st_mode):
                     (links if entry.is_symlink() else folders).append(entry.name)
                 elif _is_image(entry):
                     images.append((entry.name, status.st_size, status.st_mtime_ns))
@@ -100,19 +102,19 @@ def walk(root: bytes, ignored: Counter[str]) -> list[_Listing]:
     """List the root (first) and all folders below it, each real folder once.
 
     Links wait until the real folders are listed, so that what lies inside the
-    root keeps its own name.
+    root keeps its own name. Folders are told apart by their real paths: mounts of FUSE
+    repeat the numbers of inodes.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[bytes] = set()
     listings: list[_Listing] = []
     folders, links = [b""], list[bytes]()
     while folders or links:
         path = folders.pop() if folders else heapq.heappop(links)
-        status = checked_status(os.path.join(root, path))
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
+        real = os.path.realpath(os.path.join(root, path))
+        if real in seen:
             ignored[f"link to a folder that is read already: {printable(path)}"] += 1
             continue
-        seen.add(identity)
+        seen.add(real)
         listing = _list_folder(root, path, ignored)
         listings.append(listing)
         folders += listing.folders
@@ -174,6 +176,13 @@ class FolderSource(PathSource):
     def __init__(self, root: str | os.PathLike[str], *, files: FileList | None = None) -> None:
         where = root_of(root)
         super().__init__(where, _scan(where) if files is None else files)
+        if self.fields:
+            self.labels_from, self.has_class_folders = FOLDER_NAMES, True
+        self._root = where
+
+    def within(self, name: str) -> Source:
+        """Return one of the class folders as a source of its own."""
+        return FolderSource(os.path.join(os.fsdecode(self._root), name))
 
     def listing(self) -> dict[str, NDArray[Any]]:
         """Return the list of the files: 24 bytes for each, and its name."""

@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import has_image_name, is_image_start
-from shardwright.base.storage.names import printable
+from shardwright.base.storage.names import is_of_system, printable
 from shardwright.folders.class_folders import by_class, top_folder
 from shardwright.tar.members import Members
 
-__all__ = ["ArchiveFolder"]
+__all__ = ["ArchiveFolder", "is_left_out"]
+
+
+def is_left_out(part: bytes) -> bool:
+    """Whether a part of a path is hidden, or a system's folder."""
+    return (part.startswith(b".") and part != b".") or is_of_system(part)
 
 
 class ArchiveFolder:
@@ -29,18 +34,23 @@ class ArchiveFolder:
     classes : mapping of str to str, optional
         File name to class, for an archive without class folders: files are listed
         as if they lay in folders of these names.
+    within : bytes
+        Take only what lies in this folder, as if that were the archive.
     """
 
-    def __init__(self, members: Members, classes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, members: Members, classes: Mapping[str, str] | None = None, within: bytes = b"") -> None:
         self._members, self._classes = members, classes
+        self._within = within + b"/" if within else b""
         # Folder to the rows in it.
         self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
         self._hidden: set[bytes] = set()
         self.ignored: Counter[str] = Counter(members.odd)
         for folder in members.folders:
-            self._add_folder(folder)
+            if folder.startswith(self._within):
+                self._add_folder(folder[len(self._within) :])
         for row in range(len(members)):
-            self._add(row)
+            if not within or members.name(row).startswith(self._within):
+                self._add(row)
 
     def summary(self) -> str:
         """Return what was left out."""
@@ -53,7 +63,7 @@ class ArchiveFolder:
 
     def _add(self, row: int) -> None:
         """Note a file, if it is an image."""
-        path = self._members.name(row)
+        path = self._members.name(row)[len(self._within) :]
         if self._is_hidden(path):
             return
         if not (has_image_name(path) or is_image_start(self._members.start(row))):
@@ -70,19 +80,21 @@ class ArchiveFolder:
         return self._classes[printable(name)].encode()
 
     def _is_hidden(self, path: bytes) -> bool:
-        """Whether a part of the path begins with a dot; each such file or folder is counted once."""
+        """Whether a part of the path begins with a dot, or is a system's folder; each is counted once."""
         parts = path.split(b"/")
-        depth = next((i for i, part in enumerate(parts) if part.startswith(b".") and part != b"."), None)
+        depth = next((i for i, part in enumerate(parts) if is_left_out(part)), None)
         if depth is None:
             return False
         hidden = b"/".join(parts[: depth + 1])
-        self.ignored["hidden"] += hidden not in self._hidden
-        self._hidden.add(hidden)
+        if hidden not in self._hidden:
+            dotted = parts[depth].startswith(b".")
+            self.ignored["hidden" if dotted else f"left by a system: {printable(parts[depth])}"] += 1
+            self._hidden.add(hidden)
         return True
 
     def path(self, row: int) -> bytes:
         """Return the path of a row below its root, as the unpacked folder has it."""
-        path = self._members.name(row)
+        path = self._members.name(row)[len(self._within) :]
         if self._classes is None:
             return path[self._cut :]
         return self._folder_of(path) + b"/" + path.rpartition(b"/")[2]
@@ -92,8 +104,13 @@ class ArchiveFolder:
         """The length of the one folder, with its slash, around all class folders; mostly there is none."""
         tops = {top_folder(folder) for folder in self._folders if folder}
         direct = {folder for folder, rows in self._folders.items() if len(rows) and b"/" not in folder}
-        inner = any(b"/" in folder for folder in self._folders)
-        return len(next(iter(tops))) + 1 if len(tops) == 1 and not direct and inner else 0
+        # Beside pictures of its own, only pictures in folders show that these are the classes.
+        inner = any(b"/" in folder and (len(rows) or not direct) for folder, rows in self._folders.items())
+        return len(next(iter(tops))) + 1 if len(tops) == 1 and inner else 0
+
+    def outer(self) -> bytes:
+        """Return the one folder around all class folders, if there is one."""
+        return self._within + next((top_folder(folder) for folder in self._folders if folder and self._cut), b"")
 
     def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, tuple[str, ...] | None]:
         """Return the rows as a folder's files are ordered, their class numbers, and the class names."""

@@ -36,6 +36,7 @@ def imagenet_validation(archive: str | os.PathLike[str], devkit: str | os.PathLi
     """
     classes = validation_classes(devkit)
     source = ArchiveSource(archive, classes)
+    source.labels_from = "ground truth of the development kit"
     if len(source) != len(classes):
         raise InputError(
             f"{archive} holds {len(source)} images, the ground truth in {devkit} tells of {len(classes)}; "

@@ -2,8 +2,8 @@
 
 Headers are read by `tarfile` and `zipfile`, of a tar through a window that refuses what
 no honest header asks for: a forged one can neither make it read gigabytes nor go round in
-circles. Nothing is extracted, and links are not followed. A tar in a tar is the folder of
-its name, as in ImageNet's training archive.
+circles. Nothing is extracted; a link to a member is that member under another name. A tar in a
+tar is the folder of its name, as in ImageNet's training archive.
 """
 
 import io
@@ -27,6 +27,8 @@ from shardwright.base.storage.zip_members import stored_offset
 __all__ = ["Members", "inflated", "list_members"]
 
 _ODD = "link, device or sparse file"
+_UNIX = (3, 19)  # what a zip says of the system that made it; on all others a name has no backslash but between folders
+_MOST_LINKS = 40  # one after the other, as Linux follows
 _MAX_HEADER = 2**20  # bytes of the texts of one header: long names, PAX records
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
@@ -43,6 +45,7 @@ class Members:
         self.path, self.is_zip = path, False
         self.folders: dict[bytes, None] = {}  # an ordered set
         self.odd: Counter[str] = Counter()  # reason to the number of members that are no files
+        self.links: list[tuple[bytes, bytes]] = []  # name and what it leads to, both in the archive
         self._names, self._ends = bytearray(), array("q", [0])
         self._places = array("q")  # of each file: what `place` returns
 
@@ -51,6 +54,21 @@ class Members:
         self._names += name
         self._ends.append(len(self._names))
         self._places.extend((offset, stored, size, deflated, crc))
+
+    def follow_links(self) -> None:
+        """Note every link that leads to a file here as that file; the others are counted."""
+        leads_to = dict(self.links)
+        wanted = set(leads_to.values())
+        rows = {name: row for row, name in enumerate(self.names()) if name in wanted}
+        for name, first in self.links:
+            target = first
+            for _ in range(_MOST_LINKS):
+                target = target if target in rows else leads_to.get(target, target)
+            if target in rows:
+                self.add(name, *self.place(rows[target]))
+            else:
+                self.odd[_ODD] += 1
+        self.links.clear()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -104,6 +122,7 @@ def list_members(path: Path) -> Members:
                 _list_zip(file, members)
             else:
                 _list_tar(_Window(file, 0, path.stat().st_size), b"", members)
+                members.follow_links()
     except ShardwrightError:
         raise
     except OSError as error:
@@ -178,6 +197,8 @@ def _list_tar(file: _Window, folder: bytes, members: Members) -> None:
         name = folder + _clean(entry.name.encode("utf-8", "surrogateescape"), members.path)
         if entry.isdir():
             members.folders[name] = None
+        elif entry.islnk() or entry.issym():
+            members.links.append((name, _target(entry, name, folder)))
         elif not entry.isreg() or entry.sparse is not None or entry.type == tarfile.GNUTYPE_SPARSE:
             members.odd[_ODD] += 1
         elif name.endswith(b".tar") and not folder:
@@ -185,6 +206,12 @@ def _list_tar(file: _Window, folder: bytes, members: Members) -> None:
             _list_tar(file.part(entry.offset_data, entry.size), name[:-4] + b"/", members)
         else:
             members.add(name, file.start + entry.offset_data, entry.size, entry.size)
+
+
+def _target(entry: tarfile.TarInfo, name: bytes, folder: bytes) -> bytes:
+    """Return what a link leads to: hard links say it from the archive's root, others from where they lie."""
+    target = entry.linkname.encode("utf-8", "surrogateescape")
+    return posixpath.normpath(posixpath.join(folder if entry.islnk() else posixpath.dirname(name), target))
 
 
 def _entries(file: _Window, path: Path) -> Iterator[tarfile.TarInfo]:
@@ -210,9 +237,13 @@ def _entries(file: _Window, path: Path) -> Iterator[tarfile.TarInfo]:
 def _list_zip(file: BinaryIO, members: Members) -> None:
     members.is_zip = True
     with zipfile.ZipFile(file) as archive:
-        for entry in archive.infolist():
-            name = _clean(entry.filename.encode("utf-8", "surrogateescape"), members.path)
-            if entry.is_dir():
+        entries = archive.infolist()
+        slashes = any("/" in entry.filename for entry in entries)
+        for entry in entries:
+            of_windows = "\\" in entry.filename and not (slashes and entry.create_system in _UNIX)
+            written = entry.filename.replace("\\", "/") if of_windows else entry.filename
+            name = _clean(written.encode("utf-8", "surrogateescape"), members.path)
+            if written.endswith("/"):
                 members.folders[name] = None
             elif (entry.external_attr >> 28) not in (0, 8):  # the kind of file in a Unix mode: not a regular one
                 members.odd[_ODD] += 1

@@ -18,6 +18,7 @@ from shardwright.base.images.probe import has_image_name
 from shardwright.base.source import Places
 from shardwright.base.storage.names import printable
 from shardwright.base.storage.ranges import Ranges
+from shardwright.tar.class_folders import is_left_out
 from shardwright.tar.members import Members, inflated
 from shardwright.tar.suffixes import fields_of, is_known, slot_of
 
@@ -46,6 +47,8 @@ def holds_samples(members: Members) -> bool:
     together = labels = images = known = False
     folders = set[bytes]()
     for name in members.names():
+        if any(map(is_left_out, name.split(b"/"))):
+            continue
         images |= has_image_name(name)
         if has_image_name(name):
             folders.add(name.rpartition(b"/")[0])

@@ -20,6 +20,7 @@ from shardwright.base.formats import get_format
 from shardwright.base.source import Places, Source, not_in_place
 from shardwright.base.storage.files import FileCache, read_exactly
 from shardwright.base.storage.ranges import Ranges
+from shardwright.folders.class_folders import FOLDER_NAMES
 from shardwright.folders.files import FileList, FileSource, PackedNames
 from shardwright.tar.class_folders import ArchiveFolder
 from shardwright.tar.members import Members, inflated, list_members
@@ -91,6 +92,8 @@ class ArchiveSource(FileSource):
     classes : mapping of str to str, optional
         For an archive without class folders: file name to class name, as ImageNet's
         validation archive needs it.
+    within : str
+        A folder in the archive, as if that were the archive.
     members, images : optional
         What was listed already.
 
@@ -112,12 +115,16 @@ class ArchiveSource(FileSource):
         path: str | os.PathLike[str],
         classes: Mapping[str, str] | None = None,
         *,
+        within: str = "",
         members: Members | None = None,
         images: _Images | None = None,
     ) -> None:
         self._archive = Path(path).expanduser().absolute()
-        images = images or _find_images(list_members(self._archive) if members is None else members, classes)
+        if images is None:
+            images = _find_images(members or list_members(self._archive), classes, within)
         super().__init__(images.files)
+        if self.fields and classes is None:
+            self.labels_from, self.has_class_folders = FOLDER_NAMES, True
         self._images, self._archive_size, self._files = images, self._archive.stat().st_size, FileCache(1)
 
     def _start(self, index: int) -> bytes:
@@ -145,6 +152,12 @@ class ArchiveSource(FileSource):
         ranges = {"image": Ranges(self._archive, self._images.offsets, self._images.stored)}
         return [Places(len(self), fields, ranges, scalars, (self._archive,))]
 
+    def within(self, name: str) -> Source:
+        """Return one of the top folders as a source of its own."""
+        members = list_members(self._archive)
+        outer = os.fsdecode(ArchiveFolder(members).outer())
+        return ArchiveSource(self._archive, within=os.path.join(outer, name), members=members)
+
     def changed(self) -> str | None:
         """Return the archive's path if its size or time of the last change is another one now."""
         return None if _state(self._archive) == self.state() else str(self._archive)
@@ -159,12 +172,13 @@ class ArchiveSource(FileSource):
         return cls(path, images=_Images.from_arrays(arrays))
 
 
-def _find_images(members: Members, classes: Mapping[str, str] | None) -> _Images:
+def _find_images(members: Members, classes: Mapping[str, str] | None, within: str) -> _Images:
     """Return the images of an archive; anything else is counted."""
-    folder = ArchiveFolder(members, classes)
+    folder = ArchiveFolder(members, classes, os.fsencode(within))
     rows, labels, names = folder.in_order()
     if not len(rows):
-        raise InputError(f"{members.path} holds no images; found {folder.summary() or 'nothing'}")
+        where = f"{members.path}, folder {within}," if within else str(members.path)
+        raise InputError(f"{where} holds no images; found {folder.summary() or 'nothing'}")
     offsets, stored, sizes, deflated, crcs = members.columns(rows)
     paths, ignored = PackedNames(map(folder.path, rows.tolist())), dict(sorted(folder.ignored.items()))
     files = FileList(paths, sizes, _state(members.path), labels, names, ignored)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shardwright.base import formats
 from shardwright.base.fields import Field
@@ -123,3 +124,19 @@ def test_classes_of_indexed_files_can_be_typed(tmp_path: Path, run: Run) -> None
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 8, 8), np.uint8), y=np.array(["bee", "ant"]))
     code, printed, _ = run("index", tmp_path / "a.npz", "--classes", "bee,ant,cat")
     assert (code, "3 classes: 0 bee (1), 1 ant (1), 2 cat (0)" in printed) == (0, True)
+
+
+def test_all_splits_on_the_command_line(tmp_path: Path, run: Run) -> None:
+    for number, name in enumerate(("train/cat", "train/dog", "val/dog")):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("L", (4, 4), number).save(tmp_path / "in" / name / "a.png")
+    data, out = tmp_path / "in", tmp_path / "out"
+    code, _, errors = run("convert", data, out, "--format", "parquet")
+    assert (code, "--all-splits" in errors) == (1, True)
+    code, printed, errors = run("convert", data, out, "--format", "parquet", "--all-splits", "--num-workers", 0)
+    assert (code, errors) == (0, "")
+    assert "split train, parquet" in printed
+    assert "split val, parquet" in printed
+    assert "2 classes: 0 cat (0), 1 dog (1)" in printed
+    code, _, errors = run("convert", data, out, "--format", "parquet", "--all-splits", "--split", "val")
+    assert (code, "give one of them" in errors) == (2, True)

@@ -12,6 +12,8 @@ from torchvision import datasets as tv
 from shardwright.base.errors import InputError
 from shardwright.base.open_source import open_source
 from shardwright.folders.source import FolderSource
+from shardwright.parquet.converter import ParquetConverter
+from shardwright.parquet.reader import ParquetReader
 from shardwright.torch_datasets.torchvision_files import LABELLED, FolderLikeSource, files_of
 from tests.torch_datasets.samples import on_disk, stored, with_samples
 
@@ -99,9 +101,12 @@ def test_a_subclass_that_only_adds_to_an_image_folder_keeps_the_bytes(root):
     assert files_of(Named(root), LABELLED) is not None
 
 
-def test_numbers_without_a_name_leave_the_names_out(root):
+def test_a_number_without_a_name_is_told_when_it_is_converted(root, tmp_path):
     folder = with_samples(tv.ImageFolder(root), [(str(root / "cat/a.png"), 2)])
     source = open_source(folder)
     assert isinstance(source, FolderLikeSource)
-    assert source.fields == {}
     assert source[0]["label"] == 2
+    with pytest.raises(InputError, match=r"class number 2 has no name.*classes="):
+        ParquetConverter(folder, tmp_path / "out", num_workers=0).convert()
+    ParquetConverter(folder, tmp_path / "out", num_workers=0, classes=["cat", "dog", "eel"]).convert()
+    assert ParquetReader(tmp_path / "out").targets.tolist() == [2]

@@ -14,6 +14,18 @@ READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
+# Folders that systems leave and no dot hides: archives of macOS, Synology, QNAP, Windows, file systems.
+_OF_SYSTEMS = frozenset((
+    b"__MACOSX", b"@eaDir", b"#recycle", b"#snapshot", b"@Recycle", b"@Recently-Snapshot", b"$RECYCLE.BIN", b"RECYCLER",
+    b"System Volume Information", b"Network Trash Folder", b"TheVolumeSettingsFolder", b"lost+found", b"__pycache__",
+))  # fmt: skip
+
+
+def is_of_system(name: bytes) -> bool:
+    """Whether a folder is one that a system made, not the user: it holds no samples."""
+    return name in _OF_SYSTEMS
+
+
 def printable(name: bytes) -> str:
     r"""Return `name` as valid UTF-8; bytes that are not become ``\xff``."""
     return name.decode("utf-8", "backslashreplace")

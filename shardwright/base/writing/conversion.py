@@ -1,5 +1,6 @@
 """Converter: what all converters share, whatever their values and their format."""
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,10 @@ from typing import Any, ClassVar, Literal
 from shardwright.base.arguments import check_choice, check_quality, check_seconds, check_split, check_whole
 from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
 from shardwright.base.fields import EXIF, Field, check_fields
-from shardwright.base.open_source import open_source
+from shardwright.base.open_source import open_source, split_folders
 from shardwright.base.relabel import with_classes
 from shardwright.base.source import Source
+from shardwright.base.split.classes import label_field
 from shardwright.base.split.manifest import Manifest, Shard
 from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, write_file
@@ -52,9 +54,10 @@ class Converter(ABC):
     num_workers : int
         Workers; 0: none. Threads where the input is files of images, or processes of which each
         writes whole shards if there are many; else processes that read. Changes no byte.
-    split : str
+    split : str, optional
         Name of the split: ``train``, ``validation``, ``test``, ... Of a folder of files of other
-        programs, those called after it are converted (``train-0.tar``), if there are any.
+        programs, those called after it are converted (``train-0.tar``), if there are any. ``None``: the
+        folders in the input are splits (``train``, ``val``, ...), and each is converted as one.
     classes : sequence of str, or str, optional
         Names of all classes, in the order of their numbers; or the split of the same output whose
         classes are meant: ``classes="train"``. By default those of the input, sorted, unless the output has
@@ -110,7 +113,7 @@ class Converter(ABC):
         batch_size: int = 100,
         num_workers: int = 4,
         *,
-        split: str = "train",
+        split: str | None = "train",
         classes: Sequence[str] | str | None = None,
         fields: Sequence[Field] = (),
         encoding: Literal["png", "jpeg", "webp"] = "png",
@@ -129,7 +132,8 @@ class Converter(ABC):
         self.images_per_file = check_whole("images_per_file", images_per_file, 1)
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.num_workers = check_whole("num_workers", num_workers, 0)
-        check_split(split)
+        if split is not None:
+            check_split(split)
         self.encoding = check_choice("encoding", encoding, ("png", "jpeg", "webp"))
         self.quality = check_quality(quality, self.encoding)
         self.exif = None if exif is None else check_choice("exif", exif, EXIF)
@@ -141,19 +145,50 @@ class Converter(ABC):
         self.given_fields = {f.name: f for f in fields}
         output = Path(output_path).expanduser().absolute()
         check_output(output, input_data)
-        self.paths = SplitPaths(output, split)
-        self._input = input_data
         self._given_classes = classes
-        self._classes: list[str] | None = None
-        self._source = open_unless_listed(input_data, split) if self.rank else open_source(input_data, split)
-        if self._source is not None and not len(self._source):
+        self.manifests: dict[str, Manifest | None] = {}
+        self._whole: Source | None = None
+        if split is None:
+            self._whole = open_source(input_data, splits=True)
+            if not split_folders(self._whole):
+                raise InputError("split=None: the folders in input_data are no splits; name the split that it is")
+            split = "train"
+        source = None
+        if self._whole is None:
+            source = open_unless_listed(input_data, split) if self.rank else open_source(input_data, split)
+        self._begin(input_data, source, SplitPaths(output, split))
+
+    def _begin(self, input_data: Any, source: Source | None, paths: SplitPaths) -> None:
+        """Take one split's input; its source is not known yet where rank 0 lists it."""
+        if source is not None and not len(source):
             raise InputError("input_data has no samples; there is nothing to convert")
-        if self._source is not None:
-            self._source = self._with_classes(self._source)
+        self.paths, self._input = paths, input_data
+        self._classes: list[str] | None = None
+        self._source = None if source is None else self._with_classes(source)
+
+    def parts(self) -> Iterator["Converter"]:
+        """Yield this converter, or, with ``split=None``, one for each folder, with the classes of all."""
+        if self._whole is None:
+            yield self
+            return
+        sources = {name: self._whole.within(name) for name in split_folders(self._whole)}
+        labels = {name: label_field(list(source.fields.values())) for name, source in sources.items()}
+        classes = {name: label.names for name, label in labels.items() if label is not None and label.names}
+        every = tuple(sorted({name for names in classes.values() for name in names}))
+        for name, source in sources.items():
+            part = copy(self)
+            part._whole = None
+            if self._given_classes is None and classes.get(name, every) != every:
+                part._given_classes = every
+            where = os.path.join(self._input, name) if os.path.isdir(self._input) else self._input
+            part._begin(where, source, SplitPaths(self.paths.root, check_split(name)))
+            yield part
 
     @property
     def source(self) -> Source:
         """What is converted. Rank 0 alone lists the files of a folder or archive; the others wait for its list."""
+        if self._whole is not None:
+            return self._whole
         if self._source is None:
             place = self.paths.staging if self.overwrite else self.paths
             self._source = self._with_classes(listed_source(place, self._input, self.wait_timeout))
@@ -164,7 +199,8 @@ class Converter(ABC):
         for field in self.given_fields.values():
             if field.kind == "class_label" and field.names and field.name in source.fields:
                 source = with_classes(source, field.names, field.name)
-        chosen = choose_classes(self.paths, source.fields.values(), self._given_classes, aside=self.overwrite)
+        with storage_errors(self.paths.root):
+            chosen = choose_classes(self.paths, source.fields.values(), self._given_classes, aside=self.overwrite)
         if chosen is None:
             return source
         self._classes = list(chosen)
@@ -181,7 +217,7 @@ class Converter(ABC):
         -------
         Manifest
             Of the published split; ``None`` if other ranks are still at work
-            and ``wait`` is false.
+            and ``wait`` is false, and with ``split=None``: then `manifests` has those of all splits.
 
         Raises
         ------
@@ -194,6 +230,14 @@ class Converter(ABC):
         StorageError
             If the disk fails or is full; run again when there is room.
         """
+        if self._whole is not None:
+            self.manifests = {part.paths.split: part.convert() for part in self.parts()}
+            return None
+        self.manifests = {self.paths.split: self._convert()}
+        return self.manifests[self.paths.split]
+
+    def _convert(self) -> Manifest | None:
+        """Convert one split."""
         # A split that is there is replaced, confirmed or refused; only the first of these reads the input.
         if self.on_error == "raise" and self.rank == 0 and (self.overwrite or not self.paths.manifest.exists()):
             self.source.check()
