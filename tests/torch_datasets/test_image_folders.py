@@ -108,5 +108,5 @@ def test_a_number_without_a_name_is_told_when_it_is_converted(root, tmp_path):
     assert source[0]["label"] == 2
     with pytest.raises(InputError, match=r"class number 2 has no name.*classes="):
         ParquetConverter(folder, tmp_path / "out", num_workers=0).convert()
-    ParquetConverter(folder, tmp_path / "out", num_workers=0, classes=["cat", "dog", "eel"]).convert()
+    ParquetConverter(folder, tmp_path / "out", num_workers=0, classes=["cat", "dog", "eel"], overwrite=True).convert()
     assert ParquetReader(tmp_path / "out").targets.tolist() == [2]

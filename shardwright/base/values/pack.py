@@ -59,8 +59,8 @@ def _scalar(field: Field, value: Any) -> int | float:
         shown = ", ".join(field.names[:5]) + (", ..." if len(field.names) > 5 else "")
         raise InputError(
             f"field {field.name!r}: the class number {number} has no name: there are {len(field.names)}, numbered "
-            f"from 0 ({shown}); give the names of all numbers, classes=[...], or say that they are no classes: "
-            f"fields=[Field({field.name!r}, 'int')]"
+            f"from 0 ({shown}); begin anew (overwrite=True) with the names of all numbers, classes=[...], or say that "
+            f"they are no classes: fields=[Field({field.name!r}, 'int')]"
         )
     if not low <= number <= high:
         raise InputError(f"field {field.name!r} takes whole numbers from {low} to {high}, not {number}")
