@@ -103,6 +103,7 @@ class ArraySource(Source):
     """
 
     format_name = "memmap"
+    keeps_samples = True
 
     def __init__(
         self,

@@ -42,9 +42,13 @@ from shardwright.base.fields import Field
 from shardwright.base.images import masks
 from shardwright.base.images.resize import Shrink
 from shardwright.base.values.columns import Batch
+from shardwright.base.values.mask_values import image_size, shown_type
 from shardwright.base.writing.conversion import Converter
 
 __all__ = ["Converter", "ConverterFixedSize", "ConverterFlexibleSize"]
+
+
+DEFAULT_SHAPE = (224, 224)
 
 
 class ConverterFixedSize(Converter):
@@ -54,7 +58,8 @@ class ConverterFixedSize(Converter):
     ----------
     shape : (int, int) or None
         Height and width of all images; ``None`` takes those of the first and
-        demands the same of all others.
+        demands the same of all others. Images that are stored as arrays of numbers (float) keep their own size, and are
+        refused where another one is asked for.
     im_mode : {"RGB", "L", "RGBA", "I;16"}
         Pillow mode of all images.
     layout : {"NHWC", "NCHW"}
@@ -73,13 +78,14 @@ class ConverterFixedSize(Converter):
         images_per_file: int = 1000,
         batch_size: int = 100,
         num_workers: int = 4,
-        shape: tuple[int, int] | None = (224, 224),
+        shape: tuple[int, int] | None = DEFAULT_SHAPE,
         im_mode: str = "RGB",
         *,
         layout: Literal["NHWC", "NCHW"] = "NHWC",
         **options: Any,
     ) -> None:
         self.shape = check_shape(shape)
+        self._is_shape_asked_for = shape is not DEFAULT_SHAPE
         self._resize = self.shape is not None
         self.im_mode = check_choice("im_mode", im_mode, images.MODES)
         self.layout = check_choice("layout", layout, ("NHWC", "NCHW"))
@@ -103,6 +109,7 @@ class ConverterFixedSize(Converter):
 
     def _stored_array(self, field: Field, value: Any) -> Field:
         """Return the field of arrays of one size; their axes are turned where the source knows them and it is asked."""
+        self._refuse_unresized(field, value)
         if not field.is_fixed:
             array = np.asarray(value)
             field = field.fixed(array.dtype.str, array.shape)
@@ -110,6 +117,18 @@ class ConverterFixedSize(Converter):
             height, width, channels = field.shape or ()
             field = field.fixed(str(field.dtype), (channels, height, width), layout="CHW")
         return field
+
+    def _refuse_unresized(self, field: Field, value: Any) -> None:
+        """Raise `ConfigError` for pixels stored as numbers, which would keep their size where `shape` says another."""
+        size = image_size({"image": value})
+        is_pixels = field.of_masks or (field.name == "image" and self._is_shape_asked_for)
+        if field.of_masks:
+            size = (int(value.shape[1]), int(value.shape[2]))
+        if is_pixels and size is not None and self.shape is not None and size != self.shape:
+            raise ConfigError(
+                f"field {field.name!r} holds {shown_type(value)}, which is stored as it is and not resized to "
+                f"shape={self.shape}: give shape=None, resize it in the dataset, or give images as uint8"
+            )
 
     def _stored_image(self, field: Field, value: Any) -> Field:
         if field.kind == "mask":

@@ -26,6 +26,7 @@ from shardwright.base.split.paths import split_names
 from shardwright.base.storage.atomic import storage_errors, sync_file, sync_folder
 from shardwright.base.storage.file_lock import held_lock
 from shardwright.base.values.infer import infer_field
+from shardwright.base.values.mask_values import image_size
 from shardwright.base.view_source import SplitSource
 
 __all__ = ["Samples", "export", "image_file", "refuse_twice"]
@@ -128,7 +129,8 @@ class Samples(Source):
         for name in columns or ():
             check_choice("columns", name, tuple(first))
         names = first if columns is None else columns
-        self.fields = {name: source.fields.get(name) or infer_field(name, first[name]) for name in names}
+        size = image_size(first)
+        self.fields = {name: source.fields.get(name) or infer_field(name, first[name], size) for name in names}
         check_fields(tuple(self.fields.values()))
         self.sample_type = source.sample_type if sample_type_of(self.fields) == "tuple" else "dict"
         self._source, self.ignored, self.progress = source, source.ignored, progress

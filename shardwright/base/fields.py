@@ -65,6 +65,8 @@ class Field:
         Colours of a palette mask: R, G, B of id 0, of id 1, ...
     box_format : {"XYXY", "XYWH", "CXCYWH"}, optional
         Of an array (n, 4) that holds bounding boxes in pixels.
+    of_masks : bool
+        Whether an array (n, H, W) holds one mask per object.
     exif : {"ignore", "apply"}
         Whether images are turned as their EXIF orientation says: files when they are read, raw
         pixels before they were stored.
@@ -86,6 +88,7 @@ class Field:
     palette: tuple[int, ...] | None = None
     box_format: str | None = None
     exif: Literal["ignore", "apply"] = "ignore"
+    of_masks: bool = False
 
     def __repr__(self) -> str:
         """Return what differs from the defaults, as it would be typed."""
@@ -109,6 +112,8 @@ class Field:
             raise ConfigError(
                 f"field {self.name!r}: box_format={self.box_format!r} is for arrays, one of {', '.join(BOX_FORMATS)}"
             )
+        if self.of_masks and self.kind != "array":
+            raise ConfigError(f"field {self.name!r}: of_masks=True is for arrays, not for a {self.kind} field")
         if self.exif != "ignore" and self.kind != "image":
             raise ConfigError(f"field {self.name!r}: exif={self.exif!r} is for images, not for a {self.kind} field")
         if self.is_scalar:

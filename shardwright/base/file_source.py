@@ -47,6 +47,7 @@ class FilesSource(Source):
     """
 
     threads = True
+    keeps_samples = True
 
     def __init__(self, paths: str | PathLike[str] | Sequence[str | PathLike[str]]) -> None:
         given = [paths] if isinstance(paths, (str, PathLike)) else paths

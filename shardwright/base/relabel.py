@@ -117,6 +117,7 @@ class Relabelled(Source):
         self.sample_type, self.ignored, self.labels_from = source.sample_type, source.ignored, source.labels_from
         self.array_layouts, self.threads = source.array_layouts, source.threads
         self.nbytes, self.format_name = source.nbytes, source.format_name
+        self.keeps_samples, self.has_class_folders = source.keeps_samples, source.has_class_folders
 
     def __len__(self) -> int:
         return len(self.source)

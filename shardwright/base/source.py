@@ -104,6 +104,9 @@ class Source(ABC):
     threads : bool
         Whether samples are read by threads as fast as by processes: it must be safe, and
         take little of Python's own time.
+    keeps_samples : bool
+        Whether the values of a sample stay what they are when others are read. They are copied where that is not
+        known: many datasets fill one buffer anew.
     nbytes : int or None
         Bytes of the input, where they are known without reading it.
     format_name : str
@@ -117,6 +120,7 @@ class Source(ABC):
     has_class_folders: bool = False
     array_layouts: Mapping[str, str] = {}
     threads: bool = False
+    keeps_samples: bool = False
     nbytes: int | None = None
     format_name: str = ""
 

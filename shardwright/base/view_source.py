@@ -23,6 +23,8 @@ class ViewSource(Source):
         One that is plain.
     """
 
+    keeps_samples = True
+
     def __init__(self, view: View) -> None:
         self.view = view.reopened()
         self.sample_type = self.view.sample_type

@@ -56,6 +56,7 @@ class ExportedFolder(Source):
     """
 
     threads = True
+    keeps_samples = True
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()

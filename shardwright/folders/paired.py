@@ -28,6 +28,8 @@ class PairedFilesSource(Source):
         What else tells this input from others.
     """
 
+    keeps_samples = True
+
     def __init__(
         self, columns: Sequence[tuple[Field, PathSource | NDArray[np.int64]]], content: Mapping[str, Any]
     ) -> None:

@@ -17,7 +17,8 @@ from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.storage.strict_json import parse_json
-from shardwright.base.values.infer import field_name, field_of_array, image_kind, is_image
+from shardwright.base.values.infer import field_name, field_of_array, is_image
+from shardwright.base.values.mask_values import image_kind
 
 __all__ = [
     "NOT_ALL",

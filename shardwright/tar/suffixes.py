@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
 from shardwright.base.images.probe import IMAGE_EXTENSIONS
-from shardwright.base.values.infer import field_name, image_kind
+from shardwright.base.values.infer import field_name
+from shardwright.base.values.mask_values import image_kind
 
 __all__ = ["fields_of", "is_known", "slot_of"]
 

@@ -92,6 +92,8 @@ class TFRecordSource(Source):
 
     format_name = "tfrecord"
 
+    keeps_samples = True
+
     def __init__(
         self,
         path: Any,

@@ -17,6 +17,7 @@ from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Source
+from shardwright.base.values.mask_values import image_size, is_of_size
 from shardwright.torch_datasets.torchvision_files import (
     class_names,
     source_of_files,
@@ -29,10 +30,11 @@ __all__ = ["DatasetSource", "name_values", "open_dataset"]
 _TRIES = 1000  # samples that are read to find a good one
 
 
-def _is_picture(value: Any) -> bool:
+def _is_picture(value: Any, image: Any) -> bool:
     """Tell whether the second value of a sample is a mask and not a label."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        return value.ndim == 2
+        size = image_size({"image": image})
+        return value.ndim == 2 if size is None else tuple(value.shape[-2:]) == size or is_of_size(value, size)
     return isinstance(value, (Image.Image, EncodedImage))
 
 
@@ -58,7 +60,7 @@ def name_values(sample: Any) -> dict[str, Any]:
     if isinstance(sample, Mapping):
         named = dict(sample)
     elif isinstance(sample, (tuple, list)):
-        second = "mask" if len(sample) > 1 and _is_picture(sample[1]) else "label"
+        second = "mask" if len(sample) > 1 and _is_picture(sample[1], sample[0]) else "label"
         names = ["image", second, *(f"field_{i}" for i in range(2, len(sample)))]
         named = dict(zip(getattr(sample, "_fields", names), sample, strict=False))
     else:

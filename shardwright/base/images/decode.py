@@ -134,7 +134,7 @@ def _decoded(data: Buffer, mode: str | None, exif: Exif, decoder: Decoder) -> Ar
         return array
     if is_png(data):
         probe(data)  # takes microseconds, and Pillow does not miss the end of a PNG
-    return open_image(data, load=True, turn=turned)
+    return open_image(data, load=True, turn=turned, rounded=True)
 
 
 # By type and number of channels.

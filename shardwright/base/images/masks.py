@@ -30,13 +30,36 @@ def to_ids(mask: ImageLike) -> NDArray[Any]:
         mask = to_pil(mask)
     if isinstance(mask, Image.Image):
         return _ids_of_pil(mask)
-    array = channels_last(mask if isinstance(mask, torch.Tensor) else np.asarray(mask))
+    array = _whole(_without_channel(mask if isinstance(mask, torch.Tensor) else np.asarray(mask)))
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not array.size:
         raise InputError(
             f"an array of shape {array.shape} and type {array.dtype} is no mask: give (height, width) or "
             "(height, width, channels) of numbers"
         )
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _without_channel(mask: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
+    """Return a mask (H, W[, C]); of one channel, first or last, as (H, W)."""
+    if mask.ndim == 3 and mask.shape[0] == 1 and mask.shape[2] not in (3, 4):
+        mask = mask[0]
+    elif mask.ndim == 3 and mask.shape[2] == 1:
+        mask = mask[:, :, 0]
+    return channels_last(mask)
+
+
+def _whole(ids: NDArray[Any]) -> NDArray[Any]:
+    """Return ids that came as fractions as whole numbers, if that is what they are."""
+    if ids.dtype.kind != "f":
+        return ids
+    with np.errstate(invalid="ignore"):
+        whole = ids.astype(np.int64)
+    if not np.array_equal(whole, ids):
+        raise InputError(
+            f"a mask holds {ids[whole != ids].flat[0]}, which is no whole id: round the ids in the dataset, or store "
+            "the numbers as they are, with the kind 'array'"
+        )
+    return whole
 
 
 def _ids_of_pil(image: Image.Image) -> NDArray[Any]:
@@ -88,8 +111,21 @@ def ids_as_tensor(ids: torch.Tensor, batch: bool = False) -> torch.Tensor:
 def encode_ids(mask: ImageLike, palette: tuple[int, ...] | None = None) -> bytes:
     """Encode a mask without loss, or raise `InputError` or `ConfigError`."""
     if not isinstance(mask, Image.Image) or mask.mode == "I":
-        mask = ids_to_pil(to_ids(mask), palette)
+        mask = ids_to_pil(_for_file(to_ids(mask)), palette)
     return encode(_with_all_colours(mask))
+
+
+def _for_file(ids: NDArray[Any]) -> NDArray[Any]:
+    """Return ids in a type that an image file holds: wide ones with 16 bits, in every file of a split alike."""
+    if ids.ndim != 2 or ids.dtype in (np.uint8, np.uint16, np.bool_):
+        return ids
+    low, high = ids.min(), ids.max()
+    if low < 0 or high > 65535:
+        raise ConfigError(
+            f"a mask holds ids from {low} to {high}, image files hold 0 to 65535: give others for those outside, as "
+            "255 for what is ignored, or store the numbers as they are, with the kind 'array'"
+        )
+    return ids.astype(np.uint16)
 
 
 def _with_all_colours(mask: Image.Image) -> Image.Image:

@@ -3,16 +3,29 @@
 import io
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from shardwright.base.errors import InputError, LimitError, UnsupportedImageError
 from shardwright.base.workers import ForkLock
 
-__all__ = ["EXTENSIONS", "LARGE_PIXELS", "MAX_PIXELS", "check_image", "first_bytes", "guarded", "open_image", "upright"]
+__all__ = [
+    "EXTENSIONS",
+    "LARGE_PIXELS",
+    "MAX_PIXELS",
+    "bits_per_channel",
+    "check_image",
+    "first_bytes",
+    "guarded",
+    "open_image",
+    "upright",
+]
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels than this are refused before anything is decoded."""
@@ -89,14 +102,86 @@ def check_image(height: int, width: int, mode: str) -> None:
         )
 
 
-def open_image(data: bytes, *, load: bool = False, turn: bool = False) -> Image.Image:
-    """Open an encoded image with Pillow, but only if it is of a format that is read; `turn`: as EXIF asks."""
+def open_image(data: bytes, *, load: bool = False, turn: bool = False, rounded: bool = False) -> Image.Image:
+    """Open an encoded image with Pillow, but only if it is of a format that is read.
+
+    `turn`: as EXIF asks. `rounded`: 16 bits per channel become 8 by rounding, where Pillow would cut them.
+    """
     with guarded(data):
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         check_image(image.height, image.width, image.mode)
+        low = _low_bytes(image, data) if load and rounded else None
         if load:
             image.load()
+        if low is not None:
+            image = _joined(image, low)
         return upright(image) if turn else image
+
+
+def _low_bytes(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Return the image of the low bytes of colours with 16 bits, of which Pillow reads the high ones.
+
+    They are what it reads if it is told the other order of bytes.
+    """
+    tiles = getattr(image, "tile", [])
+    if not tiles or not all(_order_of(tile) in _SWAPPED for tile in tiles):
+        return None
+    low = Image.open(io.BytesIO(data), formats=_FORMATS)
+    low.tile = [_swapped(tile) for tile in low.tile]
+    try:
+        low.load()
+    except ValueError:  # there is no reader for that order: they stay cut
+        return None
+    return low
+
+
+# "N" is the machine's order.
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+def _order_of(tile: Any) -> str:
+    raw = tile.args[0] if isinstance(tile.args, tuple) else tile.args
+    head, _, order = str(raw).rpartition(";16")
+    return order if head in ("RGB", "RGBA", "RGBX", "LA") else ""
+
+
+def _swapped(tile: Any) -> Any:
+    raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+    other = f"{raw[:-1]}{_SWAPPED[raw[-1]]}"
+    return tile._replace(args=(other, *rest) if isinstance(tile.args, tuple) else other)
+
+
+def _joined(high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return ``round(v / 257)`` of values of 16 bits, given their bytes."""
+    values = np.asarray(high).astype(np.uint32) * 256 + np.asarray(low)
+    joined = Image.fromarray(((values + 128) // 257).astype(np.uint8), high.mode)
+    joined.info = high.info
+    return joined
+
+
+def bits_per_channel(image: Image.Image) -> int:
+    """Return how many bits a colour has in the file that Pillow has opened, as far as it tells."""
+    if image.format == "TIFF":
+        return int(max(getattr(image, "tag_v2", {}).get(258, (8,))))
+    tiles = getattr(image, "tile", [])
+    if image.format == "PPM" and tiles and isinstance(tiles[0].args, tuple):
+        top = tiles[0].args[-1]
+        return int(top).bit_length() if isinstance(top, int) and tiles[0].codec_name.startswith("ppm") else 8
+    return _bits_of_jpeg2000(image) if image.format == "JPEG2000" else 8
+
+
+def _bits_of_jpeg2000(image: Image.Image) -> int:
+    """Return the largest precision in the code stream's SIZ marker, which comes first in it."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return 8
+    file.seek(0)
+    head = file.read(2**16)
+    at = head.find(b"\xff\x4f\xff\x51")
+    if at < 0 or len(head) < at + 44:
+        return 8
+    count = int.from_bytes(head[at + 40 : at + 42], "big")
+    return max((byte & 0x7F for byte in head[at + 42 : at + 42 + 3 * count : 3]), default=7) + 1
 
 
 def upright(image: Image.Image) -> Image.Image:

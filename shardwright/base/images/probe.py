@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from shardwright.base.errors import InputError, UnsupportedImageError
-from shardwright.base.images.pillow import EXTENSIONS, LARGE_PIXELS, check_image, first_bytes, guarded, open_image
+from shardwright.base.images.pillow import (
+    EXTENSIONS,
+    LARGE_PIXELS,
+    bits_per_channel,
+    check_image,
+    first_bytes,
+    guarded,
+    open_image,
+)
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -20,6 +28,7 @@ __all__ = [
     "JpegHeader",
     "has_image_name",
     "image_warning",
+    "is_deep_gray",
     "is_image_start",
     "is_png",
     "plain_jpeg_header",
@@ -43,6 +52,8 @@ _MAGIC = (
 )
 _NETPBM = re.compile(rb"P[1-6]\s[#0-9]")
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+CUT = "16 bits per channel: read with 8"  # more than 8, by ``round(v / 257)``; of JPEG 2000 the first 8
+_COLOURS = ("RGB", "RGBA", "LA", "RGBX", "CMYK", "YCbCr")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = {  # by colour type and bits; these are Pillow's modes
     0: {1: "1", 2: "L", 4: "L", 8: "L", 16: "I;16"},
@@ -124,6 +135,16 @@ def image_warning(data: bytes) -> str:
     if data[:2] == b"\xff\xd8" and len(data) < LARGE_PIXELS // 512:
         return ""  # each 8 x 8 pixels of a JPEG take a bit or more, so this one is not large
     return probe(data, load=False).warning
+
+
+def is_deep_gray(data: bytes) -> bool:
+    """Whether an image file holds gray values of 16 bits; nothing is decoded."""
+    if data[:2] == b"\xff\xd8":
+        return False
+    try:
+        return probe(data, load=False).mode.startswith("I;16")
+    except InputError:  # told elsewhere
+        return False
 
 
 def is_png(data: bytes) -> bool:
@@ -235,7 +256,7 @@ def _probe_png(data: bytes) -> ImageInfo:
     chunks = _png_chunks(data)
     if not _PNG_ZIPPED.isdisjoint(chunks):
         open_image(data)  # compressed texts may be bombs: Pillow reads them within limits
-    cut = "16 bits per channel: read with 8" if bits == 16 and mode != "I;16" else ""
+    cut = CUT if bits == 16 and mode != "I;16" else ""
     return _info("png", height, width, mode, _animated(chunks.get(b"acTL", 1)) or cut)
 
 
@@ -256,11 +277,14 @@ def _png_chunks(data: bytes) -> dict[bytes, int]:
 
 
 def _probe_pillow(data: bytes, load: bool) -> ImageInfo:
-    with guarded(data), open_image(data, load=load) as image:
+    with guarded(data), open_image(data) as image:
+        cut = CUT if image.mode in _COLOURS and bits_per_channel(image) > 8 else ""
+        if load:
+            image.load()
         extension = EXTENSIONS[str(image.format)][0]
         # The second picture of an MPO file is only a preview.
         frames = 1 if extension == "jpg" else int(getattr(image, "n_frames", 1))
-        return _info(extension, image.height, image.width, image.mode, _animated(frames))
+        return _info(extension, image.height, image.width, image.mode, _animated(frames) or cut)
 
 
 def _animated(frames: int) -> str:

@@ -142,6 +142,9 @@ class Shrink:
 
     def __call__(self, image: ImageLike, nearest: bool = False, exif: Exif = "ignore") -> ImageLike:
         """Return the image, or a smaller one as an array, turned as `exif` says; `nearest` is for masks."""
+        if nearest and isinstance(image, (np.ndarray, torch.Tensor)):  # ids may be of types that no image has
+            ids = to_ids(image)
+            return resize(ids, self.size(*ids.shape[:2]), nearest=True)
         info = probe(image.data) if isinstance(image, EncodedImage) else to_pil(image)
         if self.size(info.height, info.width) == (info.height, info.width):
             return image

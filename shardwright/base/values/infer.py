@@ -1,7 +1,7 @@
 """Which field stores what is found: values of a user's data set, and arrays that were there before.
 
 The rules stand here once: what arrays of many samples are (`find_layout`, `pixel_field`), what one
-value is (`infer_field`), and which names are those of masks (`image_kind`).
+value is (`infer_field`), and what is a mask in `mask_values`.
 """
 
 import re
@@ -21,6 +21,7 @@ from shardwright.base.images import EncodedImage, masks
 from shardwright.base.images.probe import probe
 from shardwright.base.storage.files import mapped
 from shardwright.base.storage.ranges import Ranges
+from shardwright.base.values.mask_values import image_kind, mask_field
 from shardwright.base.values.pack import ndarray_of
 from shardwright.base.values.restore import restore
 from shardwright.base.values.tv_tensors import field_of_tv_tensor
@@ -31,7 +32,6 @@ __all__ = [
     "field_name",
     "field_of_array",
     "find_layout",
-    "image_kind",
     "infer_field",
     "is_image",
     "kind_of_values",
@@ -44,11 +44,6 @@ LAYOUTS = {"NHW": 3, "NHWC": 4, "NCHW": 4}  # layout: number of axes
 _CHECKED = ("array", "json", "text")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MASKS = ("|b1", "|u1", "<u2")  # ids that an image file holds
-
-
-def image_kind(name: str) -> str:
-    """Return whether an image called `name` is a "mask" or an "image"."""
-    return "mask" if name in ("mask", "seg", "segmentation") or name.endswith("_mask") else "image"
 
 
 def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "the array") -> str:
@@ -129,14 +124,22 @@ def number_field(
     return Field(name, "class_label", names=names), numbers
 
 
-def infer_field(name: str, value: Any) -> Field:
-    """Return the field that stores values like this one, or raise `InputError`."""
-    found = field_of_tv_tensor(name, value)
+def infer_field(name: str, value: Any, size: tuple[int, int] | None = None) -> Field:
+    """Return the field that stores values like this one, or raise `InputError`.
+
+    Parameters
+    ----------
+    name : str
+    value
+    size : (int, int), optional
+        Height and width of the image beside it.
+    """
+    found = field_of_tv_tensor(name, value) or mask_field(name, value, size)
     if found is not None:
         return found
     _refuse_file_name(name, value)
     if isinstance(value, (EncodedImage, Image.Image)):
-        return Field(name, image_kind(name))
+        return Field(name, "image")
     if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 0:
         dtype = ndarray_of(value[:0]).dtype
         named = name == "image" or image_kind(name) == "mask"

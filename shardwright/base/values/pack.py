@@ -57,10 +57,11 @@ def _scalar(field: Field, value: Any) -> int | float:
         low, high = -1, len(field.names) - 1 if field.names else high
     if field.names and not low <= number <= high:
         shown = ", ".join(field.names[:5]) + (", ..." if len(field.names) > 5 else "")
+        advice = f"fields=[Field({field.name!r}, 'int')]"
         raise InputError(
-            f"field {field.name!r}: the class number {number} has no name: there are {len(field.names)}, numbered "
-            f"from 0 ({shown}); begin anew (overwrite=True) with the names of all numbers, classes=[...], or say that "
-            f"they are no classes: fields=[Field({field.name!r}, 'int')]"
+            f"field {field.name!r}: the class number {number} has no name: there are {len(field.names)} ({shown}), so "
+            f"numbers from -1 to {high} are taken; begin anew (overwrite=True) with the names of all numbers, "
+            f"classes=[...], or say that they are no classes: {advice}"
         )
     if not low <= number <= high:
         raise InputError(f"field {field.name!r} takes whole numbers from {low} to {high}, not {number}")

@@ -14,8 +14,8 @@ def as_tv_tensors(fields: Sequence[Field]) -> Callable[[tuple[Any, ...]], tuple[
     """Return a function that turns the values of one sample into torchvision's tensors.
 
     Images become ``tv_tensors.Image``, masks ``tv_tensors.Mask``, arrays with a
-    `box_format` ``tv_tensors.BoundingBoxes`` on the canvas of the first image,
-    all else stays as it is.
+    `box_format` ``tv_tensors.BoundingBoxes`` on the canvas of the first image, arrays
+    `of_masks` ``tv_tensors.Mask``, all else stays as it is.
     """
     from torchvision import tv_tensors  # only who asks for them pays
 
@@ -27,6 +27,8 @@ def as_tv_tensors(fields: Sequence[Field]) -> Callable[[tuple[Any, ...]], tuple[
         return tuple(
             tv_tensors.BoundingBoxes(value, format=f.box_format, canvas_size=size)
             if f.box_format and size
+            else tv_tensors.Mask(value)
+            if f.of_masks
             else classes[f.kind](value)
             if f.is_image
             else value
@@ -44,4 +46,6 @@ def field_of_tv_tensor(name: str, value: Any) -> Field | None:
     if kind == "array":
         boxes = value.format.name
         return Field(name, "array", box_format=boxes) if boxes in ("XYXY", "XYWH", "CXCYWH") else None
-    return None if kind is None or (kind == "mask" and value.ndim != 2) else Field(name, kind)
+    if kind == "mask" and value.ndim == 3 and value.shape[0] != 1:
+        return Field(name, "array", of_masks=True)
+    return None if kind is None or (kind == "mask" and value.ndim not in (2, 3)) else Field(name, kind)

@@ -22,6 +22,7 @@ from shardwright.base.split.paths import SplitPaths
 from shardwright.base.storage.atomic import storage_errors, write_file
 from shardwright.base.values.columns import Batch, Column
 from shardwright.base.values.infer import infer_field, with_palette
+from shardwright.base.values.mask_values import image_size
 from shardwright.base.values.pack import pack
 from shardwright.base.writing.class_choice import choose_classes
 from shardwright.base.writing.finish import begun_by, finished, publish_when_complete
@@ -336,7 +337,8 @@ class Converter(ABC):
         unknown = self.given_fields.keys() - sample.keys()
         if unknown:
             raise ConfigError(f"fields= names {sorted(unknown)}, the samples have {sorted(sample)}")
-        found = {name: self._turned(known.get(name) or infer_field(name, value)) for name, value in sample.items()}
+        size = image_size(sample)
+        found = {n: self._turned(known.get(n) or infer_field(n, value, size)) for n, value in sample.items()}
         return tuple(
             self._stored_field(with_palette(field, sample[name]), sample[name]) for name, field in found.items()
         )

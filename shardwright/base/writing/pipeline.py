@@ -19,13 +19,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from shardwright.base.errors import ConfigError, InputError, ShardwrightError, text_of
 from shardwright.base.images import EncodedImage
-from shardwright.base.images.probe import image_warning
+from shardwright.base.images.probe import image_warning, is_deep_gray
 from shardwright.base.source import Source
 from shardwright.base.values.columns import Batch, ByteColumn, Column
+from shardwright.base.values.copied import copied
 from shardwright.base.workers import in_threads
 
 __all__ = ["Batch", "Failure", "Loaded", "ShardBatches", "load_batches", "worker_died", "worker_errors"]
@@ -70,7 +72,8 @@ class _Samples(Dataset[tuple[int, Any]]):
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
         try:
-            return index, self.source[index]
+            sample = self.source[index]
+            return index, sample if self.source.keeps_samples else {k: copied(v) for k, v in sample.items()}
         # A dataset may raise anything, SystemExit too; none of it may end a worker silently.
         except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
             return index, _failure(index, error)
@@ -112,8 +115,26 @@ class _CollateSamples:
         return None
 
 
+DEEP_GRAY = "16-bit gray: stored with 8 bits, as im_mode= says"
+
+
+def _deep_grays(samples: list[dict[str, Any]], columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield a text for each gray image of 16 bits of which pixels with 8 were made."""
+    shallow = [name for name, c in columns.items() if isinstance(c, np.ndarray) and c.ndim > 2 and c.dtype == np.uint8]
+    for value in (sample[name] for sample in samples for name in shallow if name in sample):
+        if isinstance(value, Image.Image):
+            deep = value.mode.startswith("I;16")
+        elif isinstance(value, EncodedImage):
+            deep = is_deep_gray(value.data)
+        else:
+            deep = str(getattr(value, "dtype", "")).endswith("uint16")
+        if deep:
+            yield DEEP_GRAY
+
+
 def _warnings(samples: list[dict[str, Any]], columns: Mapping[str, Column]) -> Iterator[str]:
     """Yield what a user should know about the image files of samples: what was found when they were packed."""
+    yield from _deep_grays(samples, columns)
     packed = [c for c in columns.values() if isinstance(c, ByteColumn)]
     found = {id(file): text for c in packed for file, text in zip(c.values, c.warnings, strict=False)}
     for image in (value for sample in samples for value in sample.values() if isinstance(value, EncodedImage)):
