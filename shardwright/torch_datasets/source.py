@@ -34,7 +34,7 @@ def _is_picture(value: Any, image: Any) -> bool:
     """Tell whether the second value of a sample is a mask and not a label."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
         size = image_size({"image": image})
-        return value.ndim == 2 if size is None else tuple(value.shape[-2:]) == size or is_of_size(value, size)
+        return value.ndim == 2 or (value.ndim > 2 and tuple(value.shape[-2:]) == size) or is_of_size(value, size)
     return isinstance(value, (Image.Image, EncodedImage))
 
 
