@@ -148,7 +148,7 @@ def _order_of(tile: Any) -> str:
 def _swapped(tile: Any) -> Any:
     raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
     other = f"{raw[:-1]}{_SWAPPED[raw[-1]]}"
-    return tile._replace(args=(other, *rest) if isinstance(tile.args, tuple) else other)
+    return type(tile)(*tile[:3], (other, *rest) if isinstance(tile.args, tuple) else other)
 
 
 def _joined(high: Image.Image, low: Image.Image) -> Image.Image:
