@@ -13,6 +13,7 @@ IDX file. `config_pytorch.json`, beside OUTPUT, says how to train on it;
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from shardwright import (
     ArraySource,
     ConfigError,
     CorruptShardError,
+    InputError,
     OutputExistsError,
     ShardwrightError,
 )
@@ -97,6 +99,19 @@ def describe(source: ArraySource, shape: tuple[int, ...], options: argparse.Name
 def _from_config(path: Path, config: Path) -> str:
     """Return a path as the config says it: relative to its own folder, so that both can be moved."""
     return os.path.relpath(path.absolute(), config.absolute().parent)
+
+
+def check_classes(source: ArraySource) -> None:
+    """Make class numbers of whole fractions, as Keras has them, or raise `InputError`."""
+    labels = source.labels
+    if labels is None or labels.kind in ("int", "class_label"):
+        return
+    numbers = np.asarray(labels.numbers)
+    wrong = np.flatnonzero(numbers != np.rint(numbers)) if numbers.ndim == 1 else np.zeros(1, int)
+    if wrong.size:
+        row = int(wrong[0])
+        raise InputError(f"label {row} is {numbers[row]}: give class numbers, names or one-hot rows")
+    source.labels = replace(labels, numbers=numbers.astype(np.int64))
 
 
 def _num_classes(source: ArraySource) -> int | None:
@@ -199,6 +214,7 @@ def convert(options: argparse.Namespace) -> str:
     source = ArraySource(
         options.input, options.labels, layout=options.layout, member=options.member, label_member=options.label_member
     )
+    check_classes(source)
     rows = source.rows
     layout = find_layout(rows.shape, options.layout, rows.name)
     shape = nchw_shape(rows.shape, layout)

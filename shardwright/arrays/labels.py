@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shardwright.arrays.files import open_rows
 from shardwright.base.errors import InputError
 from shardwright.base.storage.inflate import file_bytes
-from shardwright.base.values.class_numbers import Labels, labels_of
+from shardwright.base.values.label_column import Labels, labels_of, labels_of_texts
 
 __all__ = ["load_labels"]
 
@@ -19,40 +19,37 @@ _COLUMNS = ("label", "labels", "class", "target", "y")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-def load_labels(labels: Any, *, member: str | None = None, classes: Sequence[str] | None = None) -> Labels:
-    """Return class numbers for labels of any usual kind.
+def load_labels(
+    labels: Any, *, member: str | None = None, classes: Sequence[str] | None = None, count: int | None = None
+) -> Labels:
+    """Return labels of any usual kind.
 
     Parameters
     ----------
     labels : array, sequence or path
-        Whole numbers; names (numbered in the order of their code points);
-        one-hot rows. A path names an .npy, .npz, IDX or HDF5 file, or a text
-        file (.csv, .tsv, .txt) of numbers or names: one per line, or in a
+        Whole numbers; names (numbered in the order of their code points); fractions, which stay such;
+        one-hot rows; rows of 0 and 1 for several labels per sample. A path names an .npy, .npz, IDX or
+        HDF5 file, or a text file (.csv, .tsv, .txt) of numbers or names: one per line, or in a
         column called label, labels, class, target or y.
     member : str, optional
         Which array of an .npz or HDF5 file.
     classes : sequence of str, optional
         All class names; numbers count them, names are looked up in them.
+    count : int, optional
+        The number of samples.
 
     Raises
     ------
     InputError
         If a label is none of these; the message names the first.
     """
-    values, where = _values(labels, member)
-    return labels_of(values, where, classes)
-
-
-def _values(labels: Any, member: str | None) -> tuple[NDArray[Any], str]:
     if not isinstance(labels, (str, os.PathLike)):
-        return _as_array(labels), "labels"
+        return labels_of(_as_array(labels), "labels", classes, count)
     name = os.fsdecode(labels)
     if name.lower().endswith(_TEXT_SUFFIXES):
-        texts = _read_text(name)
-        numbers = bool(texts) and all(map(_is_whole, texts))  # in a text file all is text
-        return np.array(texts, dtype=np.int64 if numbers else str), file_bytes(name).shown
+        return labels_of_texts(_read_text(name), file_bytes(name).shown, classes)
     rows = open_rows(name, member)
-    return rows.read(0, len(rows)), rows.name
+    return labels_of(rows.read(0, len(rows)), rows.name, classes, count)
 
 
 def _as_array(labels: Any) -> NDArray[Any]:
@@ -90,8 +87,3 @@ def _read_text(path: str) -> list[str]:
         if len(row) != len(head):
             raise InputError(f"{shown}: row {number} has {len(row)} columns, the first has {len(head)}")
     return [row[column].strip() for row in lines]
-
-
-def _is_whole(name: str) -> bool:
-    """Tell whether a name is a number as text files have them."""
-    return name.isascii() and name.removeprefix("-").isdecimal() and len(name) < 19

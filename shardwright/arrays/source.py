@@ -23,8 +23,8 @@ from shardwright.base.storage.names import printable
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.table_source import ArrayTable, TableSource
 from shardwright.base.values.array_names import partners
-from shardwright.base.values.class_numbers import Labels
 from shardwright.base.values.infer import LAYOUTS, find_layout, pixel_field
+from shardwright.base.values.label_column import Labels
 from shardwright.base.values.rows import Rows, check_images, rows_of_array
 
 __all__ = ["ArrayFiles", "ArraySource"]
@@ -126,7 +126,9 @@ class ArraySource(Source):
             self.rows = rows_of_array(_as_array(data))
         check_images(self.rows)
         self.layout = _layout(self.rows, layout)
-        self.labels = None if labels is None else load_labels(labels, member=label_member, classes=classes)
+        self.labels = (
+            None if labels is None else load_labels(labels, member=label_member, classes=classes, count=len(self.rows))
+        )
         _check_labels(self.rows, self.labels, classes)
         self.fields = self._known_fields()
         self._is_turned = self._pixels is not None and self.layout == "NCHW"
@@ -154,7 +156,8 @@ class ArraySource(Source):
             row = np.ascontiguousarray(row.transpose(1, 2, 0))
         if self.labels is None:
             return {"image": row}
-        return {"image": row, "label": self.labels.numbers.item(index)}
+        numbers = self.labels.numbers
+        return {"image": row, "label": numbers.item(index) if numbers.ndim == 1 else numbers[index]}
 
     def name(self, index: int) -> str:
         """Return array and row."""
@@ -170,7 +173,7 @@ class ArraySource(Source):
             "dtype": self.rows.stored_dtype.str,
             "layout": self.layout,
             "classes": None if names is None else len(names),
-            "labels": None if numbers is None else digest_of(numbers),
+            "labels": None if numbers is None else digest_of(_whole_bytes(numbers)),
         }
 
     def places(self) -> list[Places]:
@@ -182,12 +185,19 @@ class ArraySource(Source):
         ranges = {"image": Ranges.fixed(path, offset, len(self), image.nbytes)}
         if self.labels is None:
             return [Places(len(self), (image,), ranges, {}, (path,))]
-        label = self.fields.get("label", Field("label", "int"))
+        if self.labels.kind == "array":
+            raise not_in_place(self.rows.name, "it has several labels per sample, which are kept in memory")
+        label = self.fields.get("label", Field("label", self.labels.kind))
         return [Places(len(self), (image, label), ranges, {"label": self.labels.numbers}, (path,))]
 
     def state(self) -> str:
         """Return what `Rows.state` says."""
         return self.rows.state()
+
+
+def _whole_bytes(numbers: NDArray[Any]) -> NDArray[np.int64] | bytes:
+    """Return what a digest is made of."""
+    return numbers if numbers.dtype == np.int64 else np.ascontiguousarray(numbers).tobytes()
 
 
 def _as_array(data: Any) -> NDArray[Any]:

@@ -22,9 +22,9 @@ from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
 from shardwright.base.values.array_names import array_fields
 from shardwright.base.values.class_lists import class_lists, names_in
-from shardwright.base.values.class_numbers import class_numbers, labels_of
 from shardwright.base.values.infer import field_of_array, number_field
-from shardwright.base.values.rows import Rows, check_images
+from shardwright.base.values.label_column import labels_of, one_hot_rows, squeezed
+from shardwright.base.values.rows import MemoryRows, Rows, check_images
 
 __all__ = ["ArrayTable", "TableSource"]
 
@@ -131,6 +131,8 @@ class _Columns:
     def _add(self, name: str, own: str, found: Rows | ShardwrightError) -> None:
         if isinstance(found, ShardwrightError):
             raise found
+        if own == "label":
+            found = _squeezed(found, self.count)
         if len(found) != self.count:
             raise InputError(f"{found.name} has {len(found)} values for {self.count} samples: give one per sample")
         if self.count and 0 in found.shape[1:]:
@@ -156,12 +158,16 @@ class _Columns:
             self.fields["label"] = Field("label", "class_label", names=labels.names)
             self.scalars["label"] = labels.numbers
             return True
-        numbers = class_numbers(rows) if len(rows.shape) <= 2 and rows.dtype.kind in "biuf" else None
+        if rows.dtype.kind not in "biuf" or len(rows.shape) > 2:
+            return False
+        numbers = _loaded(rows) if len(rows.shape) == 1 else one_hot_rows(rows)
         if numbers is not None:
             self._add_numbers("label", numbers, rows.name, self._class_names.get(name))
         return numbers is not None
 
     def _add_numbers(self, own: str, values: NDArray[Any], where: str, names: tuple[str, ...] | None) -> None:
+        if names is not None and values.dtype.kind == "f":  # they name whole numbers
+            values = labels_of(values, where, names).numbers
         self.fields[own], self.scalars[own] = number_field(own, values, where, names)
 
     def _add_array(self, own: str, rows: Rows, name: str) -> None:
@@ -216,6 +222,12 @@ def _first_error(table: ArrayTable, image: str | None) -> ShardwrightError | Non
 def _say(path: Path, member: str, *options: str) -> str:
     given = ", ".join([repr(str(path)), f"member={member!r}", *options]).replace("'...'", "...")
     return f"to convert one, say which: ArraySource({given})"
+
+
+def _squeezed(rows: Rows, count: int) -> Rows:
+    """Return labels without axes of length 1."""
+    shape = squeezed(rows.shape, count)
+    return rows if shape == rows.shape else MemoryRows(_loaded(rows).reshape(shape), rows.name)
 
 
 def _loaded(rows: Rows) -> NDArray[Any]:

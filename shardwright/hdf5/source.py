@@ -156,9 +156,17 @@ def _rows_of(file: FileBytes, archive: Any, member: str, dataset: Any) -> Rows:
         if dataset.size and dataset.id.get_storage_size() != dataset.nbytes:
             raise InputError(f"{name} was never written to the end: make it again")
         offset = dataset.id.get_offset()
-        if offset is not None and not archive.userblock_size and dataset.dtype.kind in "biufc":
+        if offset is not None and not archive.userblock_size and dataset.dtype.kind in "biufc" and _fills(dataset):
             return PackedRows(name, dataset.shape, dataset.dtype, file.part(offset, dataset.nbytes), 0)
     return HDF5Rows(file, member, name, dataset)
+
+
+def _fills(dataset: Any) -> bool:
+    """Whether the values fill their bytes: a camera's 12 bits in 16 do not, and must be turned by HDF5."""
+    kind = dataset.id.get_type()
+    if kind.get_class() != h5py.h5t.INTEGER:
+        return True
+    return bool(kind.get_precision() == 8 * kind.get_size() and not kind.get_offset())
 
 
 def _check_filters(dataset: Any, name: str) -> None:
@@ -202,6 +210,7 @@ class HDF5Rows(Rows):
         super().__init__(name, dataset.shape, dataset.dtype)
         self._file, self._member = file, member
         self.elsewhere = "in chunks or compressed" if dataset.chunks else "not in one piece, or after a user block"
+        self.elsewhere = self.elsewhere if _fills(dataset) else "fewer bits than their bytes have"
         per_chunk = dataset.chunks[0] if dataset.chunks else 1
         self.block = max(1, BLOCK_BYTES // max(1, self.row_bytes) // per_chunk) * per_chunk
         if self.block * self.row_bytes > _MAX_CHUNK:  # a chunk spans so many rows that it is read again and again
