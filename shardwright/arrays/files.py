@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import numpy as np
 from shardwright.base.errors import ConfigError, InputError, ShardwrightError, UnsafeDataError
 from shardwright.base.storage.inflate import GZIP, RAW, Bytes, FileBytes, InflatedBytes, file_bytes, head_of
 from shardwright.base.storage.npy import MAX_HEADER, read_npy_header
+from shardwright.base.storage.strict_json import parse_json
 from shardwright.base.storage.zip_members import stored_offset
 from shardwright.base.values.array_names import partners
 from shardwright.base.values.rows import PackedRows, Rows
 
-__all__ = ["arrays_beside", "member_names", "open_rows"]
+__all__ = ["arrays_beside", "configured_classes", "member_names", "open_rows"]
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _IDX_TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -118,14 +119,14 @@ def _tried(work: Callable[..., Rows], *arguments: Any) -> Rows | ShardwrightErro
 
 def _together(path: Path) -> dict[str, Path]:
     """Return what is told by its name to files, of the file and of those beside it whose names go with its own."""
-    kind = re.fullmatch(r"(.+?)([-.]idx)\d([-.].*|)|(.+)\.npy", path.name, re.IGNORECASE)
+    kind = re.fullmatch(r"(.+?)([-.]idx)\d([-.].*|)|(.+)(\.npy|\.idx|\.idx\.gz)", path.name, re.IGNORECASE)
     if kind is None:
         return {path.name: path}
-    stem, axes, end, own = kind.groups()
+    stem, axes, end, own, suffix = kind.groups()
 
     def files_of(name: str) -> list[Path]:
         if own is not None:
-            return [path.with_name(f"{name}.npy")]
+            return [path.with_name(f"{name}{suffix}")]
         return [path.with_name(f"{name}{axes}{number}{end}") for number in (1, 3, 2, 4)]
 
     def file_of(name: str) -> Path | None:
@@ -133,6 +134,21 @@ def _together(path: Path) -> dict[str, Path]:
 
     names = partners(own or stem, lambda name: file_of(name) is not None).values()
     return {name: file for name in [own or stem, *names] if (file := file_of(name))}
+
+
+def configured_classes(files: Sequence[Path], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return name to class names of a pair of arrays that a ``config_pytorch.json`` beside it describes."""
+    images, *others = files
+    for path in sorted(images.parent.glob("*config_pytorch.json")):
+        try:
+            config = parse_json(path.read_bytes(), str(path))
+            if config["images"] == images.name and config["labels"] in [other.name for other in others]:
+                label = names[1 + [other.name for other in others].index(config["labels"])]
+                classes = config["classes"]
+                return {label: tuple(map(str, classes))} if classes else {}
+        except (OSError, ValueError, KeyError, TypeError):  # somebody else's file of that name
+            continue
+    return {}
 
 
 def _hdf5() -> Any:

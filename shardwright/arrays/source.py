@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardwright.arrays.files import arrays_beside, member_names, open_rows
+from shardwright.arrays.files import arrays_beside, configured_classes, member_names, open_rows
 from shardwright.arrays.labels import load_labels
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
@@ -54,7 +54,9 @@ class ArrayFiles(TableSource):
     format_name = "memmap"
 
     def _table(self, path: Path) -> ArrayTable:
-        return ArrayTable(*arrays_beside(path))
+        files, arrays = arrays_beside(path)
+        names = configured_classes(files, list(arrays)) if len(files) == len(arrays) > 1 else {}
+        return ArrayTable(files, arrays, names)
 
     def _look_at_all(self, files: Sequence[Path]) -> list[Places]:
         parts = super()._look_at_all(files)

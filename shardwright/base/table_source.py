@@ -20,7 +20,7 @@ from shardwright.base.fields import Field
 from shardwright.base.file_source import FilesSource, array_of
 from shardwright.base.source import Places
 from shardwright.base.storage.ranges import Ranges
-from shardwright.base.values.array_names import array_fields
+from shardwright.base.values.array_names import array_fields, may_hold_labels
 from shardwright.base.values.class_lists import class_lists, names_in
 from shardwright.base.values.infer import field_of_array, number_field
 from shardwright.base.values.label_column import labels_of, one_hot_rows, squeezed
@@ -28,6 +28,7 @@ from shardwright.base.values.rows import MemoryRows, Rows, check_images
 
 __all__ = ["ArrayTable", "TableSource"]
 
+_OF_LABELS = (".npy", ".csv", ".tsv", ".txt", ".npz", ".h5", ".hdf5")
 _MAX_LOADED = 2**30  # bytes of one array that is kept in memory: numbers, names
 
 
@@ -81,6 +82,8 @@ class TableSource(FilesSource):
     def _look(self, path: Path) -> Places:
         table = self._table(path)
         found = _Columns(path, table)
+        if found.label is not None and not self.labels_from:
+            self.labels_from = _origin(table, found.label)
         self._rows |= {(table.files[0], name): rows for name, rows in found.elsewhere.items()}
         reasons = {name: rows.elsewhere or "padded text" for name, rows in found.elsewhere.items()}
         return Places(
@@ -89,7 +92,7 @@ class TableSource(FilesSource):
             found.ranges,
             found.scalars,
             table.files,
-            {**table.left_out, **found.left_out},
+            {**table.left_out, **found.left_out, **_unused_labels(table, found)},
             reasons,
         )
 
@@ -112,6 +115,7 @@ class _Columns:
         self.scalars: dict[str, NDArray[Any]] = {}
         self.elsewhere: dict[str, Rows] = {}
         self.left_out: dict[str, int] = {}
+        self.label: str | None = None  # the array that holds the labels
         table, lists = _without_class_lists(table)
         self._path, self._class_names = path, table.class_names
         own = array_fields(list(table.arrays))
@@ -132,6 +136,7 @@ class _Columns:
         if isinstance(found, ShardwrightError):
             raise found
         if own == "label":
+            self.label = name
             found = _squeezed(found, self.count)
         if len(found) != self.count:
             raise InputError(f"{found.name} has {len(found)} values for {self.count} samples: give one per sample")
@@ -182,6 +187,23 @@ class _Columns:
         else:
             file, offset = rows.place
             self.ranges[own] = Ranges.fixed(file, offset, len(rows), self.fields[own].nbytes)
+
+
+def _origin(table: ArrayTable, name: str) -> str:
+    """Return where labels were found, in words: a file of its own, or an array in one."""
+    rows = table.arrays[name]
+    own = [path.name for path in table.files[1:] if isinstance(rows, Rows) and rows.name.startswith(str(path))]
+    return own[0] if own else f"array {name}"
+
+
+def _unused_labels(table: ArrayTable, found: _Columns) -> dict[str, int]:
+    """Return the files beside images without labels that could hold them."""
+    path = table.files[0]
+    if "label" in found.fields or "image" not in found.fields:
+        return {}
+    beside = sorted(other.name for other in path.parent.iterdir() if other not in table.files)
+    names = [n for n in beside if n.lower().endswith(_OF_LABELS) and may_hold_labels(n)]
+    return {f"{n} beside the images, not used: give ArraySource({path.name!r}, labels={n!r})": 1 for n in names[:5]}
 
 
 def _without_class_lists(table: ArrayTable) -> tuple[ArrayTable, dict[str, str]]:

@@ -7,7 +7,7 @@ filters that HDF5 brings along.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shardwright.base.errors import InputError, LimitError, ShardwrightError, UnsafeDataError
 from shardwright.base.storage.inflate import FileBytes, file_bytes
 from shardwright.base.table_source import ArrayTable, TableSource
+from shardwright.base.values.array_names import partners
 from shardwright.base.values.rows import BLOCK_BYTES, MemoryRows, PackedRows, Rows
 from shardwright.hdf5.datasets import (
     GZIP,
@@ -60,6 +61,22 @@ class HDF5Source(TableSource):
     format_name = "hdf5"
 
     def _table(self, path: Path) -> ArrayTable:
+        pair = partners(path.stem, lambda stem: path.with_name(f"{stem}{path.suffix}").is_file())
+        if len(pair) > 1:
+            return self._joined({field: path.with_name(f"{stem}{path.suffix}") for field, stem in pair.items()}, path)
+        return self._own_table(path)
+
+    def _joined(self, files: Mapping[str, Path], path: Path) -> ArrayTable:
+        """Return the table of files of one dataset each that belong together: ``a_x.h5``, ``a_y.h5``."""
+        tables = {field: self._own_table(file) for field, file in files.items()}
+        if any(len(table.arrays) != 1 for table in tables.values()):
+            return self._own_table(path)
+        arrays = {field: next(iter(table.arrays.values())) for field, table in tables.items()}
+        named = {f: next(iter(t.class_names.values())) for f, t in tables.items() if t.class_names}
+        left = {reason: count for table in tables.values() for reason, count in table.left_out.items()}
+        return ArrayTable(tuple(files.values()), arrays, named, left)
+
+    def _own_table(self, path: Path) -> ArrayTable:
         file = file_bytes(path)
         arrays: dict[str, Rows | ShardwrightError] = {}
         class_names: dict[str, tuple[str, ...]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from shardwright.base.values.infer import field_name
 
-__all__ = ["array_fields", "partners"]
+__all__ = ["array_fields", "may_hold_labels", "partners"]
 
 _WORDS = (
     ("image", "label", "mask"),
@@ -18,7 +18,16 @@ _WORDS = (
     ("X", "y"),
     ("data", "labels"),
     ("data", "label"),
+    ("images", "targets"),
+    ("image", "target"),
+    ("data", "targets"),
+    ("data", "target"),
+    ("x", "target"),
+    ("X", "target"),
 )
+_LABELS_OF = "_labels"  # X.npy and X_labels.npy
+_HINTS = re.compile(r"(?<![A-Za-z])(labels?|targets?|y|class|classes|annotations?)(?![A-Za-z])", re.IGNORECASE)
+
 _FIELDS = ("image", "label", "mask")  # what they become, in this order
 _FIELD_OF = {word: field for words in _WORDS for word, field in zip(words, _FIELDS, strict=False) if word != "data"}
 
@@ -34,12 +43,19 @@ def partners(name: str, exists: Callable[[str], bool]) -> dict[str, str]:
 
 def _candidates(name: str) -> Iterator[dict[str, str]]:
     """Yield what the partners of a name could be called: one of its words is another; the last words first."""
+    image = name.removesuffix(_LABELS_OF)
+    yield {"image": image, "label": f"{image}{_LABELS_OF}"}
     parts = re.split(r"([A-Za-z]+)", name)
     for place in range(len(parts) - 1, -1, -1):
         for words in _WORDS:
             if parts[place] in words:
                 names = ("".join([*parts[:place], word, *parts[place + 1 :]]) for word in words)
                 yield dict(zip(_FIELDS, names, strict=False))
+
+
+def may_hold_labels(name: str) -> bool:
+    """Whether a file beside images could be one of labels, told by its name."""
+    return _HINTS.search(name.partition(".")[0]) is not None
 
 
 def array_fields(names: Sequence[str]) -> dict[str, str]:
