@@ -250,6 +250,11 @@ _TABLE = (
         ),
     ),
     Format(
+        "annotations",
+        summary="labels beside images: csv, tsv, jsonl, COCO, YOLO, ImageNet's development kit",
+        source="shardwright.annotations.source:open_annotated",
+    ),
+    Format(
         "torch_datasets",
         summary="any dataset with __len__ and __getitem__; torchvision's with the files' own bytes",
         source="shardwright.torch_datasets.source:open_dataset",

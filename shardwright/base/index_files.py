@@ -48,6 +48,7 @@ def index_files(
     format: str | None = None,  # noqa: A002 - the word that users know from the command line
     *,
     exif: Literal["ignore", "apply"] = "ignore",
+    labels: str | Path | None = None,
     classes: Sequence[str] | str | None = None,
     progress: bool | None = False,
 ) -> Manifest:
@@ -72,6 +73,8 @@ def index_files(
         By default told by the suffix of the files.
     exif : {"ignore", "apply"}
         Whether readers turn image files as their EXIF orientation says, if they are not told otherwise.
+    labels : path, optional
+        Of the images in an archive: the file of their labels; as for converters.
     classes : sequence of str, or str, optional
         Names of all classes, in the order of their numbers, or the split of the same folder whose classes
         are meant; as for converters.
@@ -101,7 +104,7 @@ def index_files(
     >>> TarReader("coco")[7]  # doctest: +SKIP
     """
     check_choice("exif", exif, EXIF)
-    source = path if isinstance(path, Source) else open_files(path, check_split(split), format)
+    source = path if isinstance(path, Source) else open_files(path, check_split(split), format, labels=labels)
     shards = source.places()
     files = [file for shard in shards for file in shard.files]
     folder = files[0].parent

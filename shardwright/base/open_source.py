@@ -3,14 +3,16 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from shardwright.base.errors import InputError
+from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.formats import get_format
 from shardwright.base.inputs import SPLITS, find_input
 from shardwright.base.source import Source
 
-__all__ = ["is_split", "open_files", "open_path", "open_source", "split_folders"]
+Labels: TypeAlias = str | os.PathLike[str] | None
+
+__all__ = ["is_split", "open_files", "open_path", "open_source", "split_folders", "with_labels"]
 
 _ACCEPTED = (
     "give the path of a folder (class folders of images, a folder of images, or a converted "
@@ -19,7 +21,7 @@ _ACCEPTED = (
 )
 
 
-def open_source(input_data: Any, split: str | None = None, *, splits: bool = False) -> Source:
+def open_source(input_data: Any, split: str | None = None, *, labels: Labels = None, splits: bool = False) -> Source:
     """Return the source that reads `input_data`.
 
     Parameters
@@ -30,6 +32,9 @@ def open_source(input_data: Any, split: str | None = None, *, splits: bool = Fal
         object that gives samples by number. `ArraySource` and `TFRecordSource` take options.
     split : str, optional
         In a folder of files, those called after it (``train-0.tar``) are taken, if there are any.
+    labels : path, optional
+        Of images in a folder or archive: the file of their labels (csv, tsv, jsonl, perhaps with its columns:
+        ``"train.csv:id:breed"``; COCO's ``.json``; ImageNet's development kit).
     splits : bool
         The folders are splits (`split_folders`), and that is known.
 
@@ -43,10 +48,12 @@ def open_source(input_data: Any, split: str | None = None, *, splits: bool = Fal
     >>> len(open_source([("a", 1), ("b", 0)]))
     2
     """
+    if isinstance(input_data, (str, os.PathLike)):
+        return open_path(input_data, split, labels=labels, splits=splits)
+    if labels is not None:
+        raise ConfigError(f"labels={os.fspath(labels)!r} is for images in a folder or archive: leave it out")
     if isinstance(input_data, Source):
         return input_data
-    if isinstance(input_data, (str, os.PathLike)):
-        return open_path(input_data, split, splits=splits)
     if "shardwright.base.reader" in sys.modules:  # not loaded: there cannot be a reader
         from shardwright.base.view_source import ViewSource
         from shardwright.base.views import as_view
@@ -58,7 +65,9 @@ def open_source(input_data: Any, split: str | None = None, *, splits: bool = Fal
     return get_format("torch_datasets").load_source()(input_data)  # type: ignore[no-any-return]
 
 
-def open_path(path: str | os.PathLike[str], split: str | None = None, *, splits: bool = False) -> Source:
+def open_path(
+    path: str | os.PathLike[str], split: str | None = None, *, labels: Labels = None, splits: bool = False
+) -> Source:
     """Return the source that reads a path.
 
     Raises
@@ -67,20 +76,35 @@ def open_path(path: str | os.PathLike[str], split: str | None = None, *, splits:
         As `open_source`; if the path does not exist; if files of several formats lie there.
     """
     where = os.path.expanduser(os.fsdecode(path))
+    if is_split(where) and labels is not None:
+        raise ConfigError(f"labels={os.fspath(labels)!r} is for images in a folder or archive, not a converted dataset")
     if is_split(where):
         split_source: Source = get_format("splits").load_source()(where)  # with torch, which is slow to import
         return split_source
     source = _open_files(where, split)
     if not splits:
         _refuse_splits(source, where)
-    return source
+    return with_labels(source, where, split, labels)
 
 
-def open_files(path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None) -> Source:
+def open_files(
+    path: str | os.PathLike[str], split: str | None = None, format_name: str | None = None, *, labels: Labels = None
+) -> Source:
     """Return the source that reads a file, the files in a folder, or a folder of images; not a converted dataset."""
     source = _open_files(path, split, format_name)
     _refuse_splits(source, path)
-    return source
+    return with_labels(source, path, split, labels)
+
+
+def with_labels(source: Source, path: str | os.PathLike[str], split: str | None, labels: Labels) -> Source:
+    """Return what was opened of a path with the labels of a file, or with those that lie beside the images."""
+    folder = get_format("folders").load_listed()
+    if labels is not None and not source.holds_files:
+        raise ConfigError(f"labels={os.fspath(labels)!r} is for images in a folder or archive; {path} is none")
+    if labels is None and type(source) is not folder:
+        return source
+    annotated: Source = get_format("annotations").load_source()(source, Path(path).expanduser(), split, labels)
+    return annotated
 
 
 def split_folders(source: Source) -> list[str]:

@@ -99,6 +99,8 @@ class Source(ABC):
         dataset's own values.
     has_class_folders : bool
         Whether the classes are the names of folders, which `within` opens.
+    holds_files : bool
+        Whether each sample is a file with an image, whose path is the sample's name.
     array_layouts : mapping of str to str
         Of fields that hold arrays of numbers, the order of the axes where it is known: "NHWC", ...
     threads : bool
@@ -118,6 +120,7 @@ class Source(ABC):
     ignored: Mapping[str, int] = {}
     labels_from: str = ""
     has_class_folders: bool = False
+    holds_files: bool = False
     array_layouts: Mapping[str, str] = {}
     threads: bool = False
     keeps_samples: bool = False

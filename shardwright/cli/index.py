@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser, _arguments: list[str]) -> None:
     parser.add_argument("--split", metavar="NAME", default="train", help="what to call these files (default: train)")
     parser.add_argument("--format", metavar="NAME", help="default: told by the suffix")
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore", help=EXIF_HELP)
+    parser.add_argument("--labels", metavar="FILE", help="of images in an archive: a csv, tsv or jsonl file, ...")
     parser.add_argument(
         "--classes", metavar="NAMES", help="cat,dog or a JSON list, a file with a name on each line, or a split's name"
     )
@@ -59,7 +60,9 @@ def run(options: argparse.Namespace) -> None:
     from shardwright.base.index_files import index_files  # torch is slow to import
 
     where = (options.path, options.metadata_dir, options.split, options.format)
-    manifest = index_files(*where, exif=options.exif, classes=_classes(options.classes), progress=None)
+    manifest = index_files(
+        *where, exif=options.exif, labels=options.labels, classes=_classes(options.classes), progress=None
+    )
     files = [file.size for file in manifest.shard_files]
     say(f"{options.path}: split {manifest.split}, {manifest.format}; the files are as they were")
     say(f"  samples  {manifest.num_samples:,} in {counted(len(files), 'file')}, {readable_bytes(sum(files))}")

@@ -111,6 +111,7 @@ class FileSource(Source):
 
     threads = True
     keeps_samples = True
+    holds_files = True
 
     def __init__(self, files: FileList) -> None:
         self._list, self._paths, self._sizes, self._labels = files, files.paths, files.sizes, files.labels

@@ -59,6 +59,9 @@ class Converter(ABC):
         Name of the split: ``train``, ``validation``, ``test``, ... Of a folder of files of other
         programs, those called after it are converted (``train-0.tar``), if there are any. ``None``: the
         folders in the input are splits (``train``, ``val``, ...), and each is converted as one.
+    labels : path, optional
+        Of images in a folder or archive: the file of their labels, as csv, tsv or jsonl (with columns that are told by
+        their names, or said: ``"train.csv:id:breed"``), COCO's ``.json``, or ImageNet's development kit.
     classes : sequence of str, or str, optional
         Names of all classes, in the order of their numbers; or the split of the same output whose
         classes are meant: ``classes="train"``. By default those of the input, sorted, unless the output has
@@ -115,6 +118,7 @@ class Converter(ABC):
         num_workers: int = 4,
         *,
         split: str | None = "train",
+        labels: str | Path | None = None,
         classes: Sequence[str] | str | None = None,
         fields: Sequence[Field] = (),
         encoding: Literal["png", "jpeg", "webp"] = "png",
@@ -146,17 +150,20 @@ class Converter(ABC):
         self.given_fields = {f.name: f for f in fields}
         output = Path(output_path).expanduser().absolute()
         check_output(output, input_data)
-        self._given_classes = classes
+        self._given_classes, self._labels = classes, labels
         self.manifests: dict[str, Manifest | None] = {}
         self._whole: Source | None = None
         if split is None:
+            if labels is not None:
+                raise ConfigError("labels= names the labels of one split: say which with split=")
             self._whole = open_source(input_data, splits=True)
             if not split_folders(self._whole):
                 raise InputError("split=None: the folders in input_data are no splits; name the split that it is")
             split = "train"
         source = None
         if self._whole is None:
-            source = open_unless_listed(input_data, split) if self.rank else open_source(input_data, split)
+            source = open_unless_listed(input_data, split, labels) if self.rank else None
+            source = source if self.rank else open_source(input_data, split, labels=labels)
         self._begin(input_data, source, SplitPaths(output, split))
 
     def _begin(self, input_data: Any, source: Source | None, paths: SplitPaths) -> None:
@@ -192,7 +199,7 @@ class Converter(ABC):
             return self._whole
         if self._source is None:
             place = self.paths.staging if self.overwrite else self.paths
-            self._source = self._with_classes(listed_source(place, self._input, self.wait_timeout))
+            self._source = self._with_classes(listed_source(place, self._input, self.wait_timeout, self._labels))
         return self._source
 
     def _with_classes(self, source: Source) -> Source:

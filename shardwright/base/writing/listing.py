@@ -16,7 +16,7 @@ import numpy as np
 from shardwright.base.errors import DistributedError, ShardwrightError
 from shardwright.base.formats import Format, get_format
 from shardwright.base.inputs import find_input
-from shardwright.base.open_source import is_split, open_source
+from shardwright.base.open_source import Labels, is_split, open_source, with_labels
 from shardwright.base.source import Source
 
 __all__ = ["is_listed", "open_unless_listed", "read_listing", "write_listing"]
@@ -39,9 +39,9 @@ def _listed_input(input_data: Any, split: str | None) -> tuple[Format, Path] | N
     return (record, found.files[0] if len(found.files) == 1 else path) if record.listed else None
 
 
-def open_unless_listed(input_data: Any, split: str | None = None) -> Source | None:
+def open_unless_listed(input_data: Any, split: str | None = None, labels: Labels = None) -> Source | None:
     """Return the source of an input, or ``None`` if another process's list is to be waited for."""
-    return None if is_listed(input_data, split) else open_source(input_data, split)
+    return None if is_listed(input_data, split) else open_source(input_data, split, labels=labels)
 
 
 def write_listing(source: Source, file: IO[bytes]) -> None:
@@ -50,7 +50,7 @@ def write_listing(source: Source, file: IO[bytes]) -> None:
     np.savez(file, **arrays)
 
 
-def read_listing(path: Path, input_data: Any, split: str | None = None) -> Source:
+def read_listing(path: Path, input_data: Any, split: str | None = None, labels: Labels = None) -> Source:
     """Return the source that `write_listing` was given, for the same input as this process sees it."""
     listed = _listed_input(input_data, split)
     try:
@@ -58,9 +58,9 @@ def read_listing(path: Path, input_data: Any, split: str | None = None) -> Sourc
             if listed is not None and arrays.files:
                 record, where = listed
                 source: Source = record.load_listed().from_listing(where, arrays)
-                return source
+                return with_labels(source, where, split, labels)
     except ShardwrightError:
         raise
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DistributedError(f"{path}, rank 0's list of the input, is damaged ({error}); run it again") from error
-    return open_source(input_data, split)
+    return open_source(input_data, split, labels=labels)

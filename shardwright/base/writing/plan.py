@@ -11,7 +11,7 @@ from typing import Any
 
 from shardwright.base.errors import DistributedError, PlanMismatchError
 from shardwright.base.fields import Field
-from shardwright.base.open_source import open_source
+from shardwright.base.open_source import Labels, open_source
 from shardwright.base.source import Source
 from shardwright.base.split.manifest import FORMAT_VERSION
 from shardwright.base.split.paths import SplitPaths
@@ -122,15 +122,15 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
-def listed_source(paths: SplitPaths, input_data: Any, timeout: float) -> Source:
+def listed_source(paths: SplitPaths, input_data: Any, timeout: float, labels: Labels = None) -> Source:
     """Return the source of which rank 0 has made a list, as soon as it is there, or raise `DistributedError`."""
     path = paths.listing
     for names in _listings(paths, timeout):
         if path.name in names:
             with contextlib.suppress(FileNotFoundError):  # the split is published just now
-                return read_listing(path, input_data, paths.split)
+                return read_listing(path, input_data, paths.split, labels)
         if paths.manifest.name in names:
-            return open_source(input_data, paths.split)
+            return open_source(input_data, paths.split, labels=labels)
     raise _no_rank_0(path, timeout)
 
 

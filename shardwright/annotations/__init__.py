@@ -1,0 +1,1 @@
+"""Labels that lie beside images: tables, COCO, YOLO, ImageNet's development kit."""
