@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
 SIDEWAYS = {
     ("parquet", "pyarrow_ipc"),  # both are made of Arrow columns
     ("tar", "folders"),  # an archive of class folders is such a folder
+    ("annotations", "folders"),  # YOLO's images are a folder; ImageNet's kit
     ("torch_datasets", "folders"),  # torchvision's data sets are files
     ("arrays", "hdf5"),  # ArraySource takes a member of an HDF5 file
 }

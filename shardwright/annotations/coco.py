@@ -67,6 +67,7 @@ class CocoSource(AnnotatedSource):
             _mask_api()
         self.fields["boxes"] = Field("boxes", "array", box_format="XYWH")
         self.fields["labels"] = Field("labels", "array", names=names)
+        self.fields["iscrowd"] = Field("iscrowd", "array")
         if self._has_masks:
             self.fields["masks"] = Field("masks", "array", of_masks=True)
         self.labels_from = f"categories of {path.name}"

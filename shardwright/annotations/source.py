@@ -78,7 +78,8 @@ def _parts(text: str) -> tuple[Path, str | None, str | None]:
 
 def open_found(source: Source, where: Path) -> Source:
     """Return a folder's images with what its ``metadata.csv`` or ``metadata.jsonl`` says; else with hints."""
-    table = next((where / name for name in _METADATA if (where / name).is_file()), None)
+    found = (where / name for name in _METADATA if (where / name).is_file())
+    table = None if source.has_class_folders else next(found, None)  # class folders say it themselves
     if table is not None:
         source = metadata_source(source, table)
     used = set() if table is None else {table.name}

@@ -13,6 +13,7 @@ from tests.cli.commands import ROOT, Run, command
 
 MATRIX = """\
                 converter         reader          source  in place  export
+annotations     -                 -               yes     -         -
 arrays          -                 MemmapReader    yes     yes       npz
 folders         -                 -               yes     -         folder
 hdf5            HDF5Converter     HDF5Reader      yes     yes       -
