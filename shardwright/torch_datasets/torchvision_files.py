@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from shardwright.base.errors import InputError
 from shardwright.base.fields import Field
@@ -17,7 +17,7 @@ from shardwright.base.storage.names import printable
 from shardwright.folders.files import PathSource, listed_files
 from shardwright.folders.paired import PairedFilesSource
 
-_MOST_CLASSES = 1_000_000
+_MOST_CLASSES = 100_000
 
 __all__ = [
     "LABELLED",
@@ -58,6 +58,8 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
     Its own ``class_to_idx`` rules; else the places in ``classes`` (``categories`` of Caltech101 and
     Caltech256) are the numbers. Labels that are not those numbers any more, or not the category, have no names.
     """
+    if isinstance(dataset, ConcatDataset):
+        return _shared_names(dataset)
     if _names_are_changed(dataset):
         return None
     classes = _listed_names(dataset)
@@ -72,6 +74,20 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
     numbered = {number: _joined(names) for number, names in by_number.items()}
     # A number without a name is a gap, not a reason to lose the names of the others.
     return tuple(numbered.get(number) or _free_name(number, numbered.values()) for number in range(max(numbered) + 1))
+
+
+def _shared_names(joined: ConcatDataset[Any]) -> tuple[str, ...] | None:
+    """Return the class names that all joined datasets have, or raise `InputError` if a number means several classes."""
+    every = [class_names(unwrapped(dataset)) for dataset in joined.datasets]
+    first = next((names for names in every if names is not None), None)
+    others = [names for names in every if names != first]
+    if first is None or not others:
+        return first
+    shown = "no names" if others[0] is None else ", ".join(others[0][:5])
+    raise InputError(
+        f"the datasets in ConcatDataset have other classes: {', '.join(first[:5])} and {shown}; the same number would mean "
+        "different classes. Convert each as a split with the same classes=[...] and join the readers with concat or merge"
+    )
 
 
 def _names_are_changed(dataset: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 from torchvision import datasets as tv
 
 from shardwright.base.errors import InputError
@@ -135,3 +135,16 @@ def test_a_subset_has_the_classes_of_its_dataset():
     assert source.fields["label"].names == ("a", "b")
     assert source[0]["label"] == 1
     assert source.content() == {"num_samples": 1, "dataset": "Items"}
+
+
+def test_joined_datasets_must_have_the_same_classes(tmp_path):
+    cats = Items([(PICTURE, 0)], classes=["cat", "dog"])
+    same = ConcatDataset([cats, Items([(PICTURE, 1)], classes=["cat", "dog"])])
+    assert open_source(same).fields["label"].names == ("cat", "dog")
+    for other in (Items([(PICTURE, 0)], classes=["bird", "eel"]), Items([(PICTURE, 0)], classes=None)):
+        with pytest.raises(InputError, match="the same number would mean different classes"):
+            open_source(ConcatDataset([cats, other]))
+        with pytest.raises(InputError, match="different classes"):
+            open_source(Subset(ConcatDataset([other, cats]), [0]))
+    plain = [Items([(PICTURE, 0)], classes=None)] * 2
+    assert open_source(ConcatDataset(plain)).fields == {}
