@@ -85,8 +85,9 @@ def _shared_names(joined: ConcatDataset[Any]) -> tuple[str, ...] | None:
         return first
     shown = "no names" if others[0] is None else ", ".join(others[0][:5])
     raise InputError(
-        f"the datasets in ConcatDataset have other classes: {', '.join(first[:5])} and {shown}; the same number would mean "
-        "different classes. Convert each as a split with the same classes=[...] and join the readers with concat or merge"
+        f"the datasets in ConcatDataset have other classes: {', '.join(first[:5])} and {shown}; the same number would "
+        "mean different classes. Convert each as a split with the same classes=[...] and join the readers with concat "
+        "or merge"
     )
 
 
