@@ -44,23 +44,25 @@ def match_rows(images: Sequence[str], rows: Sequence[str], where: str) -> NDArra
     InputError
         If no row is about an image, if two are about one, or if one could be about several.
     """
-    for way in _WAYS:
-        keys = [way(row) for row in rows]
-        numbers = {key: number for number, key in enumerate(keys)}
-        names = [way(image) for image in images]
-        found = np.array([numbers.get(name, -1) for name in names], np.int64)
-        if (found < 0).all():
-            continue
+    found = [_found(way, images, rows) for way in _WAYS]
+    best = max(range(len(_WAYS)), key=lambda way: ((found[way] >= 0).sum(), -way))
+    if (found[best] >= 0).any():
+        keys, names = [_WAYS[best](row) for row in rows], [_WAYS[best](image) for image in images]
         _refuse_twice(Counter(keys), set(names), f"{where} has two rows about")
-        _refuse_twice(Counter(names), numbers.keys(), f"{where} names files without their folders, and two are called")
-        return found
+        _refuse_twice(Counter(names), set(keys), f"{where} names files without their folders, and two are called")
+        return found[best]
     raise InputError(
         f"{where} is about none of the images: its rows name {', '.join(map(repr, rows[:3]))}, the images are "
         f"{', '.join(map(repr, images[:3]))}; give the table of these images, or name its column of files"
     )
 
 
-def _refuse_twice(counts: "Counter[str]", among: "set[str] | dict[str, int] | object", told: str) -> None:
-    twice = next((name for name, count in counts.items() if count > 1 and name in among), None)  # type: ignore[operator]
+def _found(way: Callable[[str], str], images: Sequence[str], rows: Sequence[str]) -> NDArray[np.int64]:
+    numbers = {way(row): number for number, row in enumerate(rows)}
+    return np.array([numbers.get(way(image), -1) for image in images], np.int64)
+
+
+def _refuse_twice(counts: "Counter[str]", among: set[str], told: str) -> None:
+    twice = next((name for name, count in counts.items() if count > 1 and name in among), None)
     if twice is not None:
         raise InputError(f"{told} {twice}: keep one")

@@ -32,7 +32,11 @@ def open_annotated(source: Source, where: Path, split: str | None, labels: str |
         As `open_labelled` takes it.
     """
     if labels is not None:
-        return open_labelled(source, labels)
+        plain = source.flat()
+        if plain is not source:
+            told = f"classes by {source.labels_from}, not used: labels={_parts(os.fsdecode(labels))[0].name} is"
+            plain.ignored = {**plain.ignored, told: 1}
+        return open_labelled(plain, labels)
     return open_yolo(where, split) if is_yolo(where) else open_found(source, where)
 
 

@@ -1,6 +1,7 @@
 """Tables of labels: csv, tsv and jsonl files, and which of their columns name the images and the labels."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def read_table(path: Path) -> LabelTable:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise LimitError(f"{path} has more than {_MAX_BYTES:,} bytes, too many for a table of labels")
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # line ends as they are: a cell may hold some
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; check the path") from error
     except UnicodeDecodeError as error:
@@ -71,7 +72,7 @@ def read_table(path: Path) -> LabelTable:
 def _of_cells(text: str, path: Path) -> dict[str, list[Any]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     except csv.Error as error:
         raise InputError(f"{path} is no table ({error}): save it anew") from error
     if not rows:

@@ -31,8 +31,6 @@ class AnnotatedSource(Source):
         self.digest = hash_file(path) if path.is_file() else ""
         self.fields: dict[str, Field] = {name: field for name, field in source.fields.items() if name != "label"}
         self.ignored: dict[str, int] = dict(source.ignored)
-        if "label" in source.fields:
-            self.ignored[f"classes by {source.labels_from or 'the input'}, not used: labels={path.name} is"] = 1
         self.threads, self.keeps_samples = source.threads, True
         self.nbytes, self.format_name = source.nbytes, source.format_name
 

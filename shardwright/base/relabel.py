@@ -15,7 +15,7 @@ from shardwright.base.fields import Field
 from shardwright.base.source import Places, Source
 from shardwright.base.split.classes import label_field
 
-__all__ = ["Relabelled", "check_classes", "with_classes"]
+__all__ = ["Relabelled", "check_classes", "named_as", "with_classes"]
 
 _TRIES = 100  # samples that are read to find a good one
 
@@ -57,10 +57,10 @@ def with_classes(source: Source, classes: Sequence[str], field: str | None = Non
         return source
     name = field or (label.name if label is not None else "label")
     if label is None or label.names is None:
-        value = _first_value(source, name)
-        if not isinstance(value, str):
-            return Relabelled(source, name, names, None)
-        return Relabelled(source, name, names, None, of_text=True)
+        is_text = isinstance(_first_value(source, name), str)
+        return Relabelled(
+            source, name, names, None, of_text=is_text, of_number=not is_text and all(map(_is_whole, names))
+        )
     lacking = [old for old in label.names if old not in names]
     if lacking:
         every = json.dumps([*names, *lacking], ensure_ascii=False)
@@ -73,6 +73,18 @@ def with_classes(source: Source, classes: Sequence[str], field: str | None = Non
         return Relabelled(source, name, names, None)
     numbers = {old: number for number, old in enumerate(names)}
     return Relabelled(source, name, names, np.array([numbers[old] for old in label.names], np.int64))
+
+
+def named_as(source: Source, field: str, names: Sequence[str]) -> Source:
+    """Return a source whose labels have these names: renumbered if it knows names or holds texts, else as it is."""
+    if field in source.fields:
+        return with_classes(source, names, field) if source.fields[field].names else source
+    return with_classes(source, names, field) if isinstance(_first_value(source, field), str) else source
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a class name is a whole number as Python writes it: labels that are numbers are looked up then."""
+    return name.removeprefix("-").isdecimal() and str(int(name)) == name
 
 
 def _first_value(source: Source, name: str) -> Any:
@@ -99,8 +111,8 @@ class Relabelled(Source):
         Of the classes, in the order of their new numbers.
     numbers : int64 array, optional
         The new number of each old one; ``None``: the numbers stay.
-    of_text : bool
-        The labels are the names themselves.
+    of_text, of_number : bool
+        The labels are the names themselves, or the numbers that the names write.
     """
 
     def __init__(
@@ -110,9 +122,11 @@ class Relabelled(Source):
         names: tuple[str, ...],
         numbers: NDArray[np.int64] | None,
         of_text: bool = False,
+        of_number: bool = False,
     ) -> None:
         self.source, self.field, self.names, self.numbers = source, field, names, numbers
         self.of_text = {name: number for number, name in enumerate(names)} if of_text else None
+        self.of_number = {int(name): number for number, name in enumerate(names)} if of_number else None
         self.fields = {**source.fields, field: Field(field, "class_label", names=names)}
         self.sample_type, self.ignored, self.labels_from = source.sample_type, source.ignored, source.labels_from
         self.array_layouts, self.threads = source.array_layouts, source.threads
@@ -133,6 +147,10 @@ class Relabelled(Source):
             if label not in self.of_text:
                 raise InputError(f"the label {label!r} is not one of classes={list(self.names)[:10]}")
             return self.of_text[label]
+        if self.of_number is not None:
+            if label not in self.of_number and label != -1:
+                raise InputError(f"the label {label} is not one of classes={list(self.names)[:10]}")
+            return self.of_number.get(int(label), -1)
         if self.numbers is None:
             return label
         number = int(label)
@@ -154,6 +172,11 @@ class Relabelled(Source):
                 "convert it"
             )
         values = shard.scalars[self.field]
+        if self.of_number is not None:
+            known = [-1, *self.of_number]
+            if not np.isin(values, known).all():
+                raise InputError(f"{shard.files[0].name}: a label is not one of classes={list(self.names)[:10]}")
+            values = np.array([self.of_number.get(int(value), -1) for value in values.tolist()], np.int64)
         old = len(self.names if self.numbers is None else self.numbers)
         wrong = values[(values < -1) | (values >= old)]
         if wrong.size:

@@ -152,6 +152,10 @@ class Source(ABC):
         """
         raise not_in_place(type(self).__name__, "its samples are made by code")
 
+    def flat(self) -> "Source":
+        """Return the source whose folders are no classes: images in all of them, without labels."""
+        return self
+
     def within(self, name: str) -> "Source":
         """Return one of the class folders as a source of its own; its folders are the classes then."""
         raise NotImplementedError(f"{type(self).__name__} has no folders")

@@ -159,6 +159,8 @@ class FolderSource(PathSource):
         The folder.
     files : FileList, optional
         What is in it, if that is known already.
+    flat : bool
+        Folders are no classes: all images, whatever folder they lie in, have no label.
 
     Raises
     ------
@@ -173,12 +175,16 @@ class FolderSource(PathSource):
     0
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, files: FileList | None = None) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, files: FileList | None = None, flat: bool = False) -> None:
         where = root_of(root)
-        super().__init__(where, _scan(where) if files is None else files)
+        super().__init__(where, _scan(where, flat) if files is None else files)
         if self.fields:
             self.labels_from, self.has_class_folders = FOLDER_NAMES, True
         self._root = where
+
+    def flat(self) -> Source:
+        """Return all images, whatever folder they lie in, without labels."""
+        return FolderSource(os.fsdecode(self._root), flat=True) if self.has_class_folders else self
 
     def within(self, name: str) -> Source:
         """Return one of the class folders as a source of its own."""
@@ -199,13 +205,14 @@ def open_folder(path: Path) -> Source:
     return ExportedFolder(path) if is_exported(path) else FolderSource(path)
 
 
-def _scan(root: bytes) -> FileList:
+def _scan(root: bytes, flat: bool) -> FileList:
     """List the images of a folder, class by class."""
     ignored: Counter[str] = Counter()
     found = {part.path: part for part in walk(root, ignored)}
     counts = {path: len(part.names) for path, part in found.items()}
     # A link to a folder that is read already is an empty class.
-    order, labels, classes = by_class(root, dict.fromkeys(found[b""].links, 0) | counts, ignored)
+    folders = dict.fromkeys(found[b""].links, 0) | counts
+    order, labels, classes = (sorted(counts), None, None) if flat else by_class(root, folders, ignored)
     parts = [found[path] for path in order if path in found]
     if not any(counts[part.path] for part in parts):
         raise _no_images(root, len(classes or ()), ignored)

@@ -34,12 +34,20 @@ class ArchiveFolder:
     classes : mapping of str to str, optional
         File name to class, for an archive without class folders: files are listed
         as if they lay in folders of these names.
+    flat : bool
+        Folders are no classes.
     within : bytes
         Take only what lies in this folder, as if that were the archive.
     """
 
-    def __init__(self, members: Members, classes: Mapping[str, str] | None = None, within: bytes = b"") -> None:
-        self._members, self._classes = members, classes
+    def __init__(
+        self,
+        members: Members,
+        classes: Mapping[str, str] | None = None,
+        within: bytes = b"",
+        flat: bool = False,
+    ) -> None:
+        self._members, self._classes, self._flat = members, classes, flat
         self._within = within + b"/" if within else b""
         # Folder to the rows in it.
         self._folders = {name.encode(): array("q") for name in (classes or {}).values()}
@@ -104,9 +112,14 @@ class ArchiveFolder:
         """The length of the one folder, with its slash, around all class folders; mostly there is none."""
         tops = {top_folder(folder) for folder in self._folders if folder}
         direct = {folder for folder, rows in self._folders.items() if len(rows) and b"/" not in folder}
-        # Beside pictures of its own, only pictures in folders show that these are the classes.
-        inner = any(b"/" in folder and (len(rows) or not direct) for folder, rows in self._folders.items())
-        return len(next(iter(tops))) + 1 if len(tops) == 1 and inner else 0
+        if len(tops) != 1 or self._flat:
+            return 0
+        inner = [len(rows) for folder, rows in self._folders.items() if b"/" in folder]
+        if direct:  # a few stray pictures beside class folders, or a class of pictures, some in folders of their own?
+            filled = [count for count in inner if count]
+            strays = sum(len(self._folders[folder]) for folder in direct)
+            inner = filled if len(filled) > 1 and strays < sum(filled) else []
+        return len(next(iter(tops))) + 1 if inner else 0
 
     def outer(self) -> bytes:
         """Return the one folder around all class folders, if there is one."""
@@ -117,8 +130,10 @@ class ArchiveFolder:
         folders = {folder[self._cut :]: self._sorted(rows) for folder, rows in self._folders.items()}
         counts = {folder: len(rows) for folder, rows in folders.items()}
         ignored = self.ignored if self._classes is None else Counter()
-        order, labels, names = by_class(os.fsencode(self._members.path), counts, ignored)
         none = np.zeros(0, np.int64)
+        if self._flat:
+            return np.concatenate([none, *(folders[folder] for folder in sorted(folders))]), None, None
+        order, labels, names = by_class(os.fsencode(self._members.path), counts, ignored)
         return np.concatenate([folders.get(folder, none) for folder in order]), labels, names
 
     def _sorted(self, rows: "array[int]") -> NDArray[np.int64]:

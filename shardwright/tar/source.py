@@ -94,6 +94,8 @@ class ArchiveSource(FileSource):
         validation archive needs it.
     within : str
         A folder in the archive, as if that were the archive.
+    flat : bool
+        Folders are no classes.
     members, images : optional
         What was listed already.
 
@@ -116,12 +118,13 @@ class ArchiveSource(FileSource):
         classes: Mapping[str, str] | None = None,
         *,
         within: str = "",
+        flat: bool = False,
         members: Members | None = None,
         images: _Images | None = None,
     ) -> None:
         self._archive = Path(path).expanduser().absolute()
         if images is None:
-            images = _find_images(members or list_members(self._archive), classes, within)
+            images = _find_images(members or list_members(self._archive), classes, within, flat)
         super().__init__(images.files)
         if self.fields and classes is None:
             self.labels_from, self.has_class_folders = FOLDER_NAMES, True
@@ -152,6 +155,10 @@ class ArchiveSource(FileSource):
         ranges = {"image": Ranges(self._archive, self._images.offsets, self._images.stored)}
         return [Places(len(self), fields, ranges, scalars, (self._archive,))]
 
+    def flat(self) -> Source:
+        """Return all images, whatever folder they lie in, without labels."""
+        return ArchiveSource(self._archive, flat=True) if self.has_class_folders else self
+
     def within(self, name: str) -> Source:
         """Return one of the top folders as a source of its own."""
         members = list_members(self._archive)
@@ -172,9 +179,9 @@ class ArchiveSource(FileSource):
         return cls(path, images=_Images.from_arrays(arrays))
 
 
-def _find_images(members: Members, classes: Mapping[str, str] | None, within: str) -> _Images:
+def _find_images(members: Members, classes: Mapping[str, str] | None, within: str, flat: bool) -> _Images:
     """Return the images of an archive; anything else is counted."""
-    folder = ArchiveFolder(members, classes, os.fsencode(within))
+    folder = ArchiveFolder(members, classes, os.fsencode(within), flat)
     rows, labels, names = folder.in_order()
     if not len(rows):
         where = f"{members.path}, folder {within}," if within else str(members.path)

@@ -212,3 +212,33 @@ def test_tables_that_are_not_used_are_told(tmp_path: Path) -> None:
     assert "labels.csv beside the images, not used: pass labels='labels.csv'" in ignored
     assert "annotations.json beside the images, not used: pass labels='annotations.json'" in ignored
     assert "../in_labels.csv beside the images, not used: pass it as labels=" in ignored
+
+
+def test_a_table_is_about_all_images_whatever_folder_they_lie_in(tmp_path: Path) -> None:
+    files = {"a.png": 10, "x/b.png": 20, "x/y/c.png": 30}
+    labels = table(tmp_path, "csv")
+    source = open_source(folder(tmp_path, files), labels=labels)
+    assert [source[i]["label"] for i in range(3)] == [0, 1, 0]
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as out:
+        for name, value in files.items():
+            out.writestr(name, png(value))
+    source = open_source(tmp_path / "in.zip", labels=labels)
+    assert sorted((source.name(i), source[i]["label"]) for i in range(3)) == [
+        ("a.png", 0),
+        ("x/b.png", 1),
+        ("x/y/c.png", 0),
+    ]
+
+
+def test_cells_with_line_ends_commas_and_marks(tmp_path: Path) -> None:
+    text = '\ufefffile_name,label\r\n"a.png","x, y"\r\nb.png,"two\nlines"\r\nc.png,""\r\n'
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    source = open_source(folder(tmp_path), labels=tmp_path / "t.csv")
+    assert source.fields["label"].names == ("two\nlines", "x, y")
+    assert [source[i]["label"] for i in range(3)] == [1, 0, -1]
+
+
+def test_classes_that_are_numbers_are_looked_up(tmp_path: Path) -> None:
+    labels = table(tmp_path, "csv", label=lambda name: {"cat": "1", "dog": "0"}[name])
+    ParquetConverter(folder(tmp_path), tmp_path / "out", labels=labels, classes=["1", "0"], num_workers=0).convert()
+    assert named(open_reader(tmp_path / "out")) == {10: "1", 20: "0", 30: "1"}

@@ -103,3 +103,9 @@ def test_links_to_nowhere_are_counted(links: list[tuple[str, bytes, str]], tmp_p
     source = open_source(linked(tmp_path, links))
     assert len(source) == 2
     assert source.ignored["link, device or sparse file"] == len(links)
+
+
+def test_a_class_with_folders_of_its_own_stays_one_class(tmp_path: Path) -> None:
+    source = open_source(zipped(tmp_path, {"cat/1.png": 1, "cat/2.png": 2, "cat/deep/3.png": 3}, 3))
+    assert source.fields["label"].names == ("cat",)
+    assert len(source) == 3

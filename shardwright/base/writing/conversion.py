@@ -14,7 +14,7 @@ from shardwright.base.arguments import check_choice, check_quality, check_second
 from shardwright.base.errors import ConfigError, InputError, StorageError, text_of
 from shardwright.base.fields import EXIF, Field, check_fields
 from shardwright.base.open_source import open_source, split_folders
-from shardwright.base.relabel import with_classes
+from shardwright.base.relabel import named_as, with_classes
 from shardwright.base.source import Source
 from shardwright.base.split.classes import label_field
 from shardwright.base.split.manifest import Manifest, Shard
@@ -205,8 +205,8 @@ class Converter(ABC):
     def _with_classes(self, source: Source) -> Source:
         """Return the source with the numbers that its classes have in this output."""
         for field in self.given_fields.values():
-            if field.kind == "class_label" and field.names and field.name in source.fields:
-                source = with_classes(source, field.names, field.name)
+            if field.kind == "class_label" and field.names:
+                source = named_as(source, field.name, field.names)
         with storage_errors(self.paths.root):
             chosen = choose_classes(self.paths, source.fields.values(), self._given_classes, aside=self.overwrite)
         if chosen is None:

@@ -225,3 +225,21 @@ def test_a_merged_split_shares_its_classes_too(tmp_path: Path) -> None:
         merge([one, two], tmp_path / "out", split="both")
     merge([one, two], tmp_path / "alone", split="both")
     assert open_reader(tmp_path / "alone", split="both").classes == ["ant", "cat"]
+
+
+def test_numbers_are_looked_up_in_classes_that_are_numbers(tmp_path: Path) -> None:
+    picture = Image.new("L", (8, 8), 20)
+    reader = convert([(picture, 10), (picture, 2), (picture, -1)], tmp_path / "a", classes=["2", "10"])
+    assert reader.targets.tolist() == [1, 0, -1]
+    with pytest.raises(InputError, match="the label 3 is not one of"):
+        convert([(picture, 3)], tmp_path / "b", classes=["2", "10"])
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 8, 8), np.uint8), y=np.array([10, 2]))
+    index_files(tmp_path / "a.npz", tmp_path / "index", classes=["2", "10"])
+    assert open_reader(tmp_path / "index", data_path=tmp_path).targets.tolist() == [1, 0]
+
+
+def test_texts_are_looked_up_in_the_names_of_fields(tmp_path: Path) -> None:
+    data = [(Image.new("L", (8, 8), 10), "ant"), (Image.new("L", (8, 8), 20), "bee")]
+    reader = convert(data, tmp_path, fields=[Field("label", "class_label", names=("bee", "ant"))])
+    assert reader.classes == ["bee", "ant"]
+    assert named(reader) == ["ant", "bee"]
