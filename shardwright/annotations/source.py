@@ -101,9 +101,14 @@ def open_found(source: Source, where: Path) -> Source:
 def _tables(folder: Path) -> list[str]:
     """Return the names of files that could hold labels."""
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and _is_named(entry.name)]
     except OSError:
         return []
-    found = [n for n in names if n.lower().endswith(SUFFIXES)]
-    found += [n for n in names if n.lower().endswith(".json") and (may_hold_labels(n) or n.startswith("instances"))]
-    return sorted(found)[:5]
+    return sorted(names)[:5]
+
+
+def _is_named(name: str) -> bool:
+    """Whether a file is called like one of labels."""
+    is_json = name.lower().endswith(".json")
+    return name.lower().endswith(SUFFIXES) or (is_json and (may_hold_labels(name) or name.startswith("instances")))

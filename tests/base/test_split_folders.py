@@ -125,7 +125,7 @@ def test_all_splits_have_the_classes_of_all(tmp_path: Path) -> None:
 def test_one_folder_of_another_name_makes_them_classes(tmp_path: Path) -> None:
     data = pack("folder", {"train/1.png": png(1), "bus/2.png": png(2)}, tmp_path)  # vehicles
     assert open_source(data).fields["label"].names == ("bus", "train")
-    with pytest.raises(InputError, match="are no splits"):
+    with pytest.raises(ConfigError, match="are no splits"):
         ParquetConverter(data, tmp_path / "out", split=None)
 
 

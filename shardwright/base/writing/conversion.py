@@ -158,7 +158,7 @@ class Converter(ABC):
                 raise ConfigError("labels= names the labels of one split: say which with split=")
             self._whole = open_source(input_data, splits=True)
             if not split_folders(self._whole):
-                raise InputError("split=None: the folders in input_data are no splits; name the split that it is")
+                raise ConfigError("split=None: the folders in input_data are no splits; name the split that it is")
             split = "train"
         source = None
         if self._whole is None:
