@@ -25,8 +25,9 @@ from examples.single_pulse.simulate import Sky, trial_dms
 from examples.single_pulse.training_models import make_model
 from shardwright import ConfigError, ShardwrightError
 from shardwright.arrays.files import open_rows
+from shardwright.base.values.rows import Rows
 
-__all__ = ["IGNORED", "PipelineConfig", "Planes", "load_classifier", "open_planes", "probabilities", "read_pipeline"]
+__all__ = ["IGNORED", "PipelineConfig", "Planes", "load_classifier", "probabilities", "read_pipeline"]
 
 _TENSORFLOW = "TensorFlow's; there is nothing here that it would set"
 _PIPELINE = "of the containers that dedispersed for the Keras pipeline; here filterbank.py does it"
@@ -162,7 +163,8 @@ class Planes:
 
     @property
     def _observation(self) -> Filterbank:
-        assert self.found is not None
+        if self.found is None:
+            raise TypeError(f"{self.config.input} is an array")
         return self.found
 
     def read(self, begin: int, end: int) -> NDArray[np.uint8]:
@@ -173,7 +175,7 @@ class Planes:
         return scaled(planes_of(self._observation, self.dms, starts, self.resolution, self.binning))
 
 
-def _array(config: PipelineConfig):  # noqa: ANN202
+def _array(config: PipelineConfig) -> Rows:
     rows = open_rows(config.input)
     shape = [n for n in rows.shape[1:] if n != 1]
     if rows.dtype != np.uint8 or shape != [config.resolution] * 2:
