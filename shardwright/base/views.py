@@ -152,7 +152,7 @@ class View(ABC):
     @property
     def label_audit(self) -> LabelAudit:
         """Which classes there are, with numbers and counts, and where the labels came from; print it."""
-        label = label_field(self.fields)
+        label = label_field(self.fields) or next((f for f in self.fields if f.name == "labels"), None)  # of objects
         if label is None:
             return LabelAudit(None)
         return audit_labels(label, self.scalars(label.name) if label.is_scalar else None, self.labels_from)

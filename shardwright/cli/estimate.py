@@ -89,8 +89,12 @@ def estimate(source: Source, format_name: str, options: Mapping[str, Any]) -> Es
 def print_estimates(format_names: Iterable[str], options: dict[str, Any]) -> int:
     """Print one line per format, and write nothing that stays."""
     options = dict(options)
-    source = open_source(options.pop("input_data"), options.get("split", "train"))
+    split = options.pop("split", "train")
+    labels = options.pop("labels", None)
+    source = open_source(options.pop("input_data"), split, labels=labels, splits=split is None)
     options.pop("output_path")
+    if isinstance(options.get("classes"), str):  # of another split: they change no size
+        del options["classes"]
     count = min(SAMPLES, len(source))
     say(f"{len(source):,} images, predicted from {count} of them; time with one process, less with --num-workers")
     for name in format_names:

@@ -80,7 +80,7 @@ def test_coco_gives_boxes_classes_and_the_masks_of_pycocotools(tmp_path: Path) -
         assert sample["masks"].shape == (len(found), H, W)
         for mask, annotation in zip(sample["masks"], found, strict=True):
             assert np.array_equal(mask, theirs.annToMask(annotation))
-    assert reader.manifest.plan["labels_from"] == "categories of annotations.json"
+    assert str(reader.label_audit) == "field labels (array), from categories of annotations.json"
 
 
 def test_boxes_and_masks_of_coco_move_together(tmp_path: Path) -> None:

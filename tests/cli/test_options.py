@@ -140,3 +140,17 @@ def test_all_splits_on_the_command_line(tmp_path: Path, run: Run) -> None:
     assert "2 classes: 0 cat (0), 1 dog (1)" in printed
     code, _, errors = run("convert", data, out, "--format", "parquet", "--all-splits", "--split", "val")
     assert (code, "give one of them" in errors) == (2, True)
+
+
+def test_estimates_take_labels_classes_and_splits(tmp_path: Path, run: Run) -> None:
+    for name in ("train/a.png", "val/b.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "in" / name)
+    (tmp_path / "t.csv").write_text("file,label\na,cat\nb,dog\n")
+    one = (tmp_path / "in" / "train", tmp_path / "out", "--format", "parquet", "--estimate")
+    for options in (("--labels", tmp_path / "t.csv"), ("--labels", tmp_path / "t.csv", "--classes", "dog,cat"), ()):
+        code, printed, errors = run("convert", *one, *options)
+        assert (code, errors, "not possible" in printed) == (0, "", False)
+    whole = (tmp_path / "in", tmp_path / "out", "--format", "parquet", "--estimate", "--all-splits")
+    code, printed, errors = run("convert", *whole)
+    assert (code, errors, "not possible" in printed) == (0, "", False)
