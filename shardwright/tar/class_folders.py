@@ -19,6 +19,14 @@ from shardwright.tar.members import Members
 __all__ = ["ArchiveFolder", "is_left_out"]
 
 
+def _not_an_image(path: bytes) -> str:
+    """Return what to count a member as that is no image: by its name, if it could hold the labels."""
+    name = printable(path.rpartition(b"/")[2])
+    if not name.lower().endswith((".csv", ".tsv", ".jsonl", ".json")) or path.count(b"/") > 1:
+        return "not an image"
+    return f"{name} in the archive, not used: unpack it and pass labels={name!r}"
+
+
 def is_left_out(part: bytes) -> bool:
     """Whether a part of a path is hidden, or a system's folder."""
     return (part.startswith(b".") and part != b".") or is_of_system(part)
@@ -75,7 +83,7 @@ class ArchiveFolder:
         if self._is_hidden(path):
             return
         if not (has_image_name(path) or is_image_start(self._members.start(row))):
-            self.ignored["not an image"] += 1
+            self.ignored[_not_an_image(path)] += 1
             return
         self._folders.setdefault(self._folder_of(path), array("q")).append(row)
 

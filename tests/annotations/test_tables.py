@@ -242,3 +242,12 @@ def test_classes_that_are_numbers_are_looked_up(tmp_path: Path) -> None:
     labels = table(tmp_path, "csv", label=lambda name: {"cat": "1", "dog": "0"}[name])
     ParquetConverter(folder(tmp_path), tmp_path / "out", labels=labels, classes=["1", "0"], num_workers=0).convert()
     assert named(open_reader(tmp_path / "out")) == {10: "1", 20: "0", 30: "1"}
+
+
+def test_tables_in_archives_that_are_not_used_are_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as out:
+        for name, value in FILES.items():
+            out.writestr(name, png(value))
+        out.writestr("labels.csv", "file,label\na.png,1\n")
+    ignored = open_source(tmp_path / "in.zip").ignored
+    assert ignored == {"labels.csv in the archive, not used: unpack it and pass labels='labels.csv'": 1}

@@ -43,7 +43,6 @@ __all__ = [
 LAYOUTS = {"NHW": 3, "NHWC": 4, "NCHW": 4}  # layout: number of axes
 _CHECKED = ("array", "json", "text")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_MASKS = ("|b1", "|u1", "<u2")  # ids that an image file holds
 
 
 def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "the array") -> str:
@@ -93,7 +92,7 @@ def field_of_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], wher
     are stored as the arrays they are.
     """
     if image_kind(name) == "mask":
-        is_mask = len(shape) == 3 and dtype.newbyteorder("<").str in _MASKS and 0 not in shape[1:]
+        is_mask = len(shape) == 3 and dtype.kind in "biu" and 0 not in shape[1:]
         return Field(name, "mask" if is_mask else "array", dtype.str, shape[1:])
     channels = [shape[axis] in _MODES for axis in (3, 1)] if len(shape) == 4 else []
     layout = None

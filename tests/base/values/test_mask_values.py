@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
+from shardwright.base.index_files import index_files
 from shardwright.base.reader import open_reader
 from shardwright.memmap.converter import MemmapConverter
 from shardwright.parquet.converter import ParquetConverter
@@ -176,3 +177,15 @@ def test_images_of_numbers_are_never_left_at_another_size_than_was_asked_for(val
 
 def values_of_one(reader: Any) -> Any:
     return values(reader)[0] if isinstance(reader[0], (dict, tuple)) else reader[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, bool])
+@pytest.mark.parametrize("name", ["mask", "masks", "label"])
+def test_arrays_of_masks_in_files_are_masks(dtype: Any, name: str, tmp_path: Path) -> None:
+    ids = np.stack([IDS, IDS]).astype(dtype)
+    np.savez(tmp_path / "a.npz", images=np.stack([PICTURE, PICTURE]), **{name: ids})
+    reader = convert(ParquetConverter, tmp_path / "a.npz", tmp_path / "out")
+    index_files(tmp_path / "a.npz", tmp_path / "index")
+    for found in (reader, open_reader(tmp_path / "index", data_path=tmp_path, output="numpy")):
+        assert found.fields[1].kind == "mask"
+        assert np.array_equal(values(found, 1)[1], ids[1])
