@@ -51,7 +51,16 @@ class CocoSource(AnnotatedSource):
     def __init__(self, source: Source, path: Path) -> None:
         super().__init__(source, path)
         content = _read(path)
-        images = content["images"]
+        try:
+            self._take(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: an entry lacks something, or it is of another type ({error!r})") from error
+        if self._has_masks:
+            _mask_api()
+
+    def _take(self, content: dict[str, Any]) -> None:
+        """Keep what the file says of the images."""
+        path, images = self.path, content["images"]
         rows = match_rows(self.names(), [str(image["file_name"]) for image in images], str(path))
         categories = sorted(content.get("categories", []), key=lambda entry: entry["id"])
         self._number = {entry["id"]: number for number, entry in enumerate(categories)}
@@ -60,11 +69,11 @@ class CocoSource(AnnotatedSource):
         self._sizes = [(int(image["height"]), int(image["width"])) for image in images]
         self._objects: list[list[dict[str, Any]]] = [[] for _ in images]
         for entry in content["annotations"]:
+            if len([float(number) for number in entry["bbox"]]) != 4:
+                raise ValueError(f"bbox of annotation {entry.get('id')}")
             self._objects[self._place(places, entry)].append(entry)
         self._rows = rows
         self._has_masks = any(entry.get("segmentation") for found in self._objects for entry in found)
-        if self._has_masks:
-            _mask_api()
         self.fields["boxes"] = Field("boxes", "array", box_format="XYWH")
         self.fields["labels"] = Field("labels", "array", names=names)
         self.fields["iscrowd"] = Field("iscrowd", "array")

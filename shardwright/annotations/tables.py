@@ -135,7 +135,7 @@ def label_column(values: Sequence[Any], where: str) -> Labels:
     if all(value is None or isinstance(value, str) for value in values):
         return labels_of_texts(["" if value is None else value for value in values], where)
     whole = [value for value in values if value is not None]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in whole):
+    if all(isinstance(value, (int, float)) for value in whole):  # true and false are 1 and 0
         if any(isinstance(value, float) for value in whole):
             return labels_of(np.array([np.nan if value is None else value for value in values], np.float64), where)
         return labels_of(np.array([-1 if value is None else value for value in values], np.int64), where)

@@ -181,7 +181,11 @@ def _is_called(path: Path, split: str) -> bool:
 def _only_technology(kinds: "dict[Path, Format] | dict[Path, Format | None]", path: Path) -> Format | None:
     found = Counter(record.name for record in kinds.values() if record is not None)
     if len(found) > 1:
-        raise ConfigError(f"{path} holds files of several formats; pass format=, one of {', '.join(sorted(found))}")
+        some = next(file for file, record in kinds.items() if record is not None)
+        raise ConfigError(
+            f"{path} holds files of several formats ({', '.join(sorted(found))}): give one of the files, or a pattern "
+            f"for those of one format, for example {str(some.with_name(f'*{some.suffix}'))!r}"
+        )
     return get_format(next(iter(found))) if found else None
 
 

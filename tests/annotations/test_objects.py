@@ -112,6 +112,10 @@ def test_coco_without_an_image_and_images_without_an_entry_are_counted(tmp_path:
         (lambda c: c["annotations"][0].update(image_id=7), "annotation 0 is of image 7"),
         (lambda c: c["annotations"][3]["segmentation"].update(size=[2, 2]), r"its mask is of \(2, 2\)"),
         (lambda c: c["annotations"][0].update(segmentation=[["x"]]), "segmentation cannot be read"),
+        (lambda c: c["annotations"][0].pop("bbox"), "an entry lacks something"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2]), "an entry lacks something"),
+        (lambda c: c["annotations"][0].update(image_id=[0]), "an entry lacks something"),
+        (lambda c: c["images"][0].update(height="x"), "an entry lacks something"),
     ],
 )
 def test_wrong_files_of_coco_are_told(change: Any, told: str, tmp_path: Path) -> None:

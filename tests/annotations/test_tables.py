@@ -251,3 +251,13 @@ def test_tables_in_archives_that_are_not_used_are_told(tmp_path: Path) -> None:
         out.writestr("labels.csv", "file,label\na.png,1\n")
     ignored = open_source(tmp_path / "in.zip").ignored
     assert ignored == {"labels.csv in the archive, not used: unpack it and pass labels='labels.csv'": 1}
+
+
+def test_true_and_false_are_numbers_and_a_nul_is_told(tmp_path: Path) -> None:
+    data = folder(tmp_path)
+    lines = [json.dumps({"file_name": n, "label": n == "b.png"}) for n in FILES]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    assert [open_source(data, labels=tmp_path / "t.jsonl")[i]["label"] for i in range(3)] == [0, 1, 0]
+    (tmp_path / "t.csv").write_text("file_name,label\na.png,cat\0\nb.png,cat\n")
+    with pytest.raises(InputError, match="label 0 is"):
+        open_source(data, labels=tmp_path / "t.csv")

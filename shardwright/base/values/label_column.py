@@ -101,6 +101,9 @@ def labels_of(
 def labels_of_texts(texts: Sequence[str], where: str, classes: Sequence[str] | None = None) -> Labels:
     """Return the labels in a column of texts; raises as `labels_of`."""
     cells = [text.strip() for text in texts]
+    nul = next((i for i, cell in enumerate(cells) if "\0" in cell), None)
+    if nul is not None:  # NumPy's strings would lose it, and two names become one
+        raise InputError(f"{where}: label {nul} is {cells[nul]!r:.80}, which no text file holds: mend it")
     known = [cell for cell in cells if cell.lower() not in _MISSING]
     if not known or not all(map(_is_number, known)):
         return _named(np.array(cells, str), where, classes)
