@@ -1,0 +1,94 @@
+"""Labels that are texts are class names, the same in files of every technology, converted and indexed."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from shardwright.base.index_files import index_files
+from shardwright.base.reader import open_reader
+from shardwright.parquet.converter import ParquetConverter
+
+TEXTS = ["owl", "cat", "", "owl"]
+COUNT = len(TEXTS)
+
+
+def png(value: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (5, 6), value).save(file, "png")
+    return file.getvalue()
+
+
+def parquet(path: Path, compression: str) -> Path:
+    table = pa.table({"image": [png(i) for i in range(COUNT)], "label": TEXTS})
+    pq.write_table(table, path / "a.parquet", compression=compression, use_dictionary=False)
+    return path / "a.parquet"
+
+
+def arrow(path: Path) -> Path:
+    table = pa.table({"image": [png(i) for i in range(COUNT)], "label": TEXTS})
+    with pa.OSFile(str(path / "a.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return path / "a.arrow"
+
+
+def webdataset(path: Path) -> Path:
+    with tarfile.open(path / "a.tar", "w") as archive:
+        for i, text in enumerate(TEXTS):
+            for end, data in (("png", png(i)), ("cls", text.encode())):
+                info = tarfile.TarInfo(f"{i}.{end}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return path / "a.tar"
+
+
+def npz(path: Path) -> Path:
+    np.savez(path / "a.npz", x=np.stack([np.full((5, 6), i, np.uint8) for i in range(COUNT)]), y=np.array(TEXTS))
+    return path / "a.npz"
+
+
+def hdf5(path: Path) -> Path:
+    with h5py.File(path / "a.h5", "w") as file:
+        file["x"] = np.stack([np.full((5, 6), i, np.uint8) for i in range(COUNT)])
+        file["y"] = np.array(TEXTS, "S3")
+    return path / "a.h5"
+
+
+INPUTS: dict[str, Any] = {
+    "Parquet": lambda path: parquet(path, "none"),
+    "compressed Parquet": lambda path: parquet(path, "zstd"),
+    "Arrow": arrow,
+    "webdataset": webdataset,
+    "npz": npz,
+    "HDF5": hdf5,
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_texts_are_class_names(kind: str, tmp_path: Path) -> None:
+    data = INPUTS[kind](tmp_path)
+    ParquetConverter(data, tmp_path / "out", num_workers=0).convert()
+    readers = [open_reader(tmp_path / "out")]
+    if kind != "compressed Parquet":
+        index_files(data, tmp_path / "index")
+        readers.append(open_reader(tmp_path / "index", data_path=tmp_path))
+    for reader in readers:
+        assert reader.class_to_idx == {"cat": 0, "owl": 1}
+        assert reader.targets.tolist() == [1, 0, -1, 1]
+        assert [int(np.asarray(reader[i][0]).max()) for i in range(COUNT)] == list(range(COUNT))
+        assert reader.label_audit.missing == 1
+        assert reader.label_audit.labels_from
+
+
+def test_captions_are_no_classes(tmp_path: Path) -> None:
+    table = pa.table({"image": [png(i) for i in range(3)], "label": ["x" * 300, "b", "c"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    ParquetConverter(tmp_path / "a.parquet", tmp_path / "out", num_workers=0).convert()
+    assert open_reader(tmp_path / "out").fields[1].kind == "text"
