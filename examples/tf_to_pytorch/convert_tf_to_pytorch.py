@@ -50,7 +50,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--labels", help="file of labels: .npy, .npz, HDF5, IDX, .csv or .txt")
     parser.add_argument("--label-member", help="which array of an .npz or HDF5 file of labels")
     parser.add_argument("--output-labels", type=Path, help="default: OUTPUT_labels.npy")
-    parser.add_argument("--config", type=Path, help="default: config_pytorch.json beside OUTPUT")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="default: config_pytorch.json beside OUTPUT, OUTPUT_config_pytorch.json of a second one",
+    )
     parser.add_argument(
         "--verify", nargs="?", const="samples", choices=("samples", "full"), help=f"compare {SAMPLES} images, or all"
     )
@@ -58,9 +62,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.chunk_size < 1:
         parser.error(f"--chunk-size {options.chunk_size}: give a whole number of at least 1")
-    options.config = options.config or options.output.with_name("config_pytorch.json")
+    options.config = options.config or own_config(options.output)
     options.output_labels = options.output_labels or options.output.with_name(f"{options.output.stem}_labels.npy")
     return options
+
+
+def own_config(output: Path) -> Path:
+    """Return where the configuration of an array goes: that of another array in the same folder stays."""
+    shared = output.with_name("config_pytorch.json")
+    try:
+        found = parse_json(shared.read_bytes(), str(shared))
+        others = isinstance(found, dict) and found.get("images") not in (None, output.name)
+    except (OSError, ValueError):
+        others = False
+    return output.with_name(f"{output.stem}_config_pytorch.json") if others else shared
 
 
 def nchw_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:

@@ -1,16 +1,17 @@
 """Check that a converted array is ready to train on with PyTorch.
 
-    python verify_pytorch_dataset.py config_pytorch.json
+    python -m examples.tf_to_pytorch.verify_pytorch_dataset config_pytorch.json [--model NAME]
 
-Looks at the order of the axes, dtype, labels and values, trains one step of a
-small network on a batch, and measures the memory that reading takes. The exit
-code is 0 only if everything holds.
+Looks at the order of the axes, dtype, labels and values, trains one step of a small network on a batch, runs the named
+models, and measures the memory that reading takes. The exit code is 0 only if everything holds. (It is not called
+test_..., which pytest would collect.)
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,20 @@ def check_training(data: ArrayDataset) -> str:
     return f"batch {tuple(images.shape)} -> {tuple(output.shape)}, loss {loss.item():.3f}, gradients finite"
 
 
+def check_model(name: str, data: ArrayDataset) -> str:
+    """Run a batch through a model of the single-pulse project, forward and backward."""
+    from examples.single_pulse.training_models import make_model
+
+    _, channels, height, width = data.images.shape
+    _demand(channels == 1 and height == width, f"the models take (N, 1, R, R), the images are {data.images.shape}")
+    model = make_model(name, height)
+    images, labels = next(iter(DataLoader(data, batch_size=min(4, len(data)))))
+    output = model(images.float() / 255)
+    nn.functional.cross_entropy(output, labels.clamp(min=0)).backward()
+    count = sum(p.numel() for p in model.parameters())
+    return f"{name}: batch {tuple(images.shape)} -> {tuple(output.shape)}, {count:,} parameters"
+
+
 def check_memory(data: ArrayDataset) -> str:
     """Measure how much memory it takes to read many random images."""
     size = data.config["loader"]["batch_size"]
@@ -167,7 +182,7 @@ CHECKS: dict[str, Callable[[ArrayDataset], str]] = {
 }
 
 
-def verify(config: Path) -> bool:
+def verify(config: Path, models: Sequence[str] = ()) -> bool:
     """Run all checks, print a line for each, and tell whether all hold."""
     print(config)
     try:
@@ -176,7 +191,8 @@ def verify(config: Path) -> bool:
         print(f"  FAIL  open      {error}")
         return False
     failed = False
-    for name, check in CHECKS.items():
+    checks = [*CHECKS.items(), *(("model", partial(check_model, model)) for model in models)]
+    for name, check in checks:
         try:
             print(f"  ok    {name:9} {check(data)}")
         # What PyTorch and NumPy raise for data that does not fit; a label may have no class, or no image.
@@ -191,7 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0: ready to train, 1: not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG.json", type=Path)
-    return 0 if verify(parser.parse_args(arguments).config) else 1
+    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="run a batch through it, too")
+    options = parser.parse_args(arguments)
+    return 0 if verify(options.config, options.model) else 1
 
 
 if __name__ == "__main__":

@@ -483,3 +483,27 @@ def test_memory_that_reading_takes_is_measured(converted, monkeypatch, capsys):
     monkeypatch.setattr(verify, "MEMORY_LIMIT", -(2**30))
     assert verify.main(["config_pytorch.json"]) == 1
     assert "FAIL  memory    reading took" in capsys.readouterr().out
+
+
+def test_two_arrays_in_one_folder_keep_their_configurations(folder, capsys):
+    for name in ("train", "test"):
+        assert run("in.npy", f"{name}.npy", "--labels", "labels.npy") == 0
+    assert json.loads(Path("config_pytorch.json").read_text())["images"] == "train.npy"
+    assert json.loads(Path("test_config_pytorch.json").read_text())["images"] == "test.npy"
+    assert "config test_config_pytorch.json" in capsys.readouterr().out
+    for name in ("train", "test"):  # both are finished, and found again
+        assert run("in.npy", f"{name}.npy", "--labels", "labels.npy") == 0
+    for config in ("config_pytorch.json", "test_config_pytorch.json"):
+        assert verify.main([config]) == 0
+
+
+def test_the_models_of_a_project_are_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("in.npy", np.random.default_rng(0).integers(0, 256, (8, 32, 32), np.uint8))
+    np.save("labels.npy", np.array(["Artefact", "Pulse"] * 4))
+    assert run("in.npy", "out.npy", "--labels", "labels.npy") == 0
+    name = "DM_time_binary_classificator_241002_3"
+    assert verify.main(["config_pytorch.json", "--model", name, "--model", f"{name}_GAP"]) == 0
+    assert f"{name}: batch (4, 1, 32, 32) -> (4, 2), 13,914 parameters" in capsys.readouterr().out
+    assert verify.main(["config_pytorch.json", "--model", "other"]) == 1
+    assert "'other' is not known" in capsys.readouterr().out
