@@ -299,7 +299,9 @@ def _numbers(field: Field, column: Any) -> tuple[Field, NDArray[Any]]:
         column = column.cast(pa.float64() if field.kind == "float" else pa.int64())
     except pa.ArrowInvalid:  # beyond 64 bits with a sign
         raise LeftOutError(NOT_ALL) from None
-    if field.kind == "class_label" and field.names:
+    if field.kind == "float":
+        column = column.fill_null(float("nan"))
+    elif field.kind == "class_label" or field.name == "label":
         column = column.fill_null(-1)  # unlabelled; no unsigned type holds it
     if column.null_count:
         raise LeftOutError(NOT_ALL)

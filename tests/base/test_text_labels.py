@@ -92,3 +92,22 @@ def test_captions_are_no_classes(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "a.parquet")
     ParquetConverter(tmp_path / "a.parquet", tmp_path / "out", num_workers=0).convert()
     assert open_reader(tmp_path / "out").fields[1].kind == "text"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [([1, None, 0], [1, -1, 0]), ([0.5, None, 1.0], [0.5, np.nan, 1.0]), ([True, False, None], [1, 0, -1])],
+)
+def test_missing_numbers_are_missing_labels(kind: str, cells: list[Any], wanted: list[float], tmp_path: Path) -> None:
+    table = pa.table({"image": [png(i) for i in range(3)], "label": cells})
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    else:
+        with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    index_files(tmp_path / f"a.{kind}", tmp_path / "index")
+    ParquetConverter(tmp_path / f"a.{kind}", tmp_path / "out", num_workers=0).convert()
+    for reader in (open_reader(tmp_path / "out"), open_reader(tmp_path / "index", data_path=tmp_path)):
+        assert np.array_equal(reader.targets, wanted, equal_nan=True)
+        assert reader.label_audit.missing == 1
