@@ -24,12 +24,8 @@ from shardwright.base.fields import Field, check_fields, sample_type_of
 from shardwright.base.images import EncodedImage
 from shardwright.base.source import Places, Source, digest_of, not_in_place
 from shardwright.base.storage.files import FileCache, read_exactly
-from shardwright.base.values.infer import each_value, kind_of_values
-from shardwright.base.values.label_column import labels_of
+from shardwright.base.values.infer import kind_of_values
 from shardwright.base.values.restore import restore
-
-_MOST_NAMES = 1000  # different texts, if they are more than half of all, that are names of classes
-_LONGEST_NAME = 200
 
 __all__ = ["FilesSource", "array_of", "value_of"]
 
@@ -60,7 +56,6 @@ class FilesSource(Source):
         self._parts = _common(self._look_at_all(files), files)
         self._starts = list(accumulate((part.count for part in self._parts), initial=0))
         self._files = FileCache()
-        self._parts = self._with_class_names(self._parts)
         fields = self._parts[0].fields
         self.fields = {f.name: f.neutral() for f in fields}
         self.sample_type = sample_type_of(f.name for f in fields)
@@ -78,29 +73,11 @@ class FilesSource(Source):
         """Return a value that does not lie in the file as it is (`Places.elsewhere`), as `__getitem__` gives it."""
         raise NotImplementedError(f"{type(self).__name__} names {field.name!r} as elsewhere, and does not read it")
 
-    def _with_class_names(self, parts: tuple[Places, ...]) -> tuple[Places, ...]:
-        """Return the files with labels that are texts as class numbers with these names."""
-        label = next((f for f in parts[0].fields if f.name == "label" and f.kind == "text"), None)
-        if label is None:
-            return parts
-        every = [list(self._texts(part, label)) for part in parts]
-        texts = np.array([text for texts in every for text in texts], object)
-        if (
-            len(set(texts.tolist())) > max(_MOST_NAMES, len(texts) // 2)
-            or max(map(len, texts), default=0) > _LONGEST_NAME
-        ):
-            return parts  # captions, or names of samples: no classes
-        found = labels_of(texts.astype(str), "label")
-        numbers = np.split(found.numbers, np.cumsum([len(texts) for texts in every])[:-1])
-        named = Field("label", "class_label", names=found.names)
-        self.labels_from = self.labels_from or "texts of the field label"
-        return tuple(_renamed(part, named, own) for part, own in zip(parts, numbers, strict=True))
-
-    def _texts(self, part: Places, field: Field) -> Iterator[str]:
-        ranges = part.ranges.get(field.name)
-        if ranges is not None:
-            return (str(data, "utf-8") for data in each_value(ranges))
-        return (str(self._read(part, field, row)) for row in range(part.count))
+    def values(self, name: str) -> Iterator[Any]:
+        """Yield the values of one field, without reading the others."""
+        for part in self._parts:
+            field = next(f for f in part.fields if f.name == name)
+            yield from (self._value(part, field, row) for row in range(part.count))
 
     def _sample_name(self, part: Places, row: int) -> str:
         """Return what messages call a sample."""
@@ -188,17 +165,6 @@ class FilesSource(Source):
         """Return a digest that covers modification times, too."""
         states = np.array(list(self._states.values()), np.int64)
         return digest_of(b"\0".join(map(os.fsencode, self._states)), states)
-
-
-def _renamed(part: Places, label: Field, numbers: NDArray[np.int64]) -> Places:
-    """Return it with these labels in place of texts."""
-    return replace(
-        part,
-        fields=tuple(label if f.name == label.name else f for f in part.fields),
-        ranges={name: ranges for name, ranges in part.ranges.items() if name != label.name},
-        elsewhere={name: why for name, why in part.elsewhere.items() if name != label.name},
-        scalars={**part.scalars, label.name: numbers},
-    )
 
 
 def _state(path: Path) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from shardwright.base.decided_labels import with_decided_labels
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.formats import get_format
 from shardwright.base.inputs import SPLITS, find_input
@@ -145,11 +146,11 @@ def _open_files(path: str | os.PathLike[str], split: str | None = None, format_n
     opened = found.record.load_source()
     if found.record.takes_folder and where.is_dir():
         whole: Source = opened(where, split)  # it knows what else in the folder belongs to it
-        return whole
+        return with_decided_labels(whole)
     source: Source = opened(found.files if len(found.files) > 1 else found.files[0])
     if found.ignored:
         source.ignored = {**source.ignored, **found.ignored}
-    return source
+    return with_decided_labels(source)
 
 
 def is_split(path: str) -> bool:

@@ -17,7 +17,7 @@ A technology whose samples lie in files derives from `FilesSource` (see
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -134,6 +134,10 @@ class Source(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Read sample `index` (0 <= index < len); any exception is reported with its name."""
+
+    def values(self, name: str) -> Iterator[Any]:
+        """Yield the values of one field, in the order of the samples."""
+        return (self[index][name] for index in range(len(self)))
 
     def name(self, index: int) -> str:
         """Return what messages call the sample: a file's path, if it has one."""

@@ -15,6 +15,7 @@ from PIL import Image
 from shardwright.base.index_files import index_files
 from shardwright.base.reader import open_reader
 from shardwright.parquet.converter import ParquetConverter
+from tests.tfrecord.test_index_in_place import write_records
 
 TEXTS = ["owl", "cat", "", "owl"]
 COUNT = len(TEXTS)
@@ -61,12 +62,19 @@ def hdf5(path: Path) -> Path:
     return path / "a.h5"
 
 
+def tfrecord(path: Path) -> Path:
+    records = [{"image": [png(i)], "label": [text.encode()]} for i, text in enumerate(TEXTS)]
+    write_records(path / "a.tfrecord", records)
+    return path / "a.tfrecord"
+
+
 INPUTS: dict[str, Any] = {
     "Parquet": lambda path: parquet(path, "none"),
     "compressed Parquet": lambda path: parquet(path, "zstd"),
     "Arrow": arrow,
     "webdataset": webdataset,
     "npz": npz,
+    "TFRecord": tfrecord,
     "HDF5": hdf5,
 }
 
@@ -111,3 +119,21 @@ def test_missing_numbers_are_missing_labels(kind: str, cells: list[Any], wanted:
     for reader in (open_reader(tmp_path / "out"), open_reader(tmp_path / "index", data_path=tmp_path)):
         assert np.array_equal(reader.targets, wanted, equal_nan=True)
         assert reader.label_audit.missing == 1
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize(("rows", "wanted"), [([[0, 1], [1, 0], [0, 1]], [1, 0, 1]), ([[1, 1], [0, 0], [0, 1]], None)])
+def test_rows_of_a_column_are_one_hot_or_several_labels(
+    fixed: bool, rows: list[list[int]], wanted: list[int] | None, tmp_path: Path
+) -> None:
+    labels = pa.array(rows, pa.list_(pa.int64(), 2) if fixed else pa.list_(pa.int64()))
+    table = pa.table({"image": [png(i) for i in range(3)], "label": labels})
+    pq.write_table(table, tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    index_files(tmp_path / "a.parquet", tmp_path / "index")
+    ParquetConverter(tmp_path / "a.parquet", tmp_path / "out", num_workers=0).convert()
+    for reader in (open_reader(tmp_path / "out"), open_reader(tmp_path / "index", data_path=tmp_path)):
+        if wanted is not None:
+            assert reader.targets.tolist() == wanted
+        elif "label" in [f.name for f in reader.fields]:
+            found = [s["label"] if isinstance(s, dict) else s[1] for s in (reader[i] for i in range(3))]
+            assert np.array_equal(found, rows)

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.values.rows import Rows, check_numbers
 
-__all__ = ["Labels", "labels_of", "labels_of_texts", "one_hot_rows", "squeezed"]
+__all__ = ["Labels", "are_class_names", "labels_of", "labels_of_texts", "one_hot_rows", "squeezed"]
 
 _MISSING = ("", "nan")
+_MOST_NAMES = 1000  # different texts, if they are more than half of all, that are names of classes
+_LONGEST_NAME = 200
 _LONGEST = 18  # digits that surely fit into 64 bits
 
 
@@ -140,6 +142,12 @@ def _one_hot(values: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the class numbers of rows (N, K) that each have one 1 and else 0; ``None`` if some have not."""
     good = ((values == 0) | (values == 1)).all(axis=1) & ((values == 1).sum(axis=1) == 1)
     return values.argmax(axis=1).astype(np.int64) if good.all() else None
+
+
+def are_class_names(texts: Sequence[str]) -> bool:
+    """Whether texts can be names of classes: captions, and names of samples, are none."""
+    longest = max(map(len, texts), default=0)
+    return longest <= _LONGEST_NAME and len(set(texts)) <= max(_MOST_NAMES, len(texts) // 2)
 
 
 def one_hot_rows(rows: Rows) -> NDArray[np.int64] | None:
