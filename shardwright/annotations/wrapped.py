@@ -1,21 +1,20 @@
 """A source of images with more values for each: what all kinds of annotations share."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shardwright.base.errors import InputError
-from shardwright.base.fields import Field
 from shardwright.base.source import Source
 from shardwright.base.storage.hashes import hash_file
+from shardwright.base.wrapped_source import WrappedSource
 
 __all__ = ["AnnotatedSource"]
 
 
-class AnnotatedSource(Source):
+class AnnotatedSource(WrappedSource):
     """The images of another source, with values from a file of annotations.
 
     Parameters
@@ -27,15 +26,11 @@ class AnnotatedSource(Source):
     """
 
     def __init__(self, source: Source, path: Path) -> None:
-        self.source, self.path = source, path
+        super().__init__(source)
+        self.path = path
         self.digest = hash_file(path) if path.is_file() else ""
-        self.fields: dict[str, Field] = {name: field for name, field in source.fields.items() if name != "label"}
-        self.ignored: dict[str, int] = dict(source.ignored)
-        self.threads, self.keeps_samples = source.threads, True
-        self.nbytes, self.format_name = source.nbytes, source.format_name
-
-    def __len__(self) -> int:
-        return len(self.source)
+        self.fields.pop("label", None)
+        self.sample_type, self.keeps_samples, self.has_class_folders = type(self).sample_type, True, False
 
     def names(self) -> list[str]:
         """Return the paths of all images."""
@@ -44,27 +39,6 @@ class AnnotatedSource(Source):
     def image(self, index: int) -> dict[str, Any]:
         """Return a sample of the source without its label."""
         return {name: value for name, value in self.source[index].items() if name != "label"}
-
-    def name(self, index: int) -> str:
-        """Return the path of the image."""
-        return self.source.name(index)
-
-    def listing(self) -> Mapping[str, NDArray[Any]] | None:
-        """Return that of the images; each process reads the annotations itself."""
-        return self.source.listing()
-
-    @classmethod
-    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Refuse: the images are listed."""
-        raise NotImplementedError("the images are listed, and annotated anew")
-
-    def changed(self) -> str | None:
-        """Return what the source does."""
-        return self.source.changed()
-
-    def check(self) -> None:
-        """Have the source check itself."""
-        self.source.check()
 
     def content(self) -> dict[str, Any]:
         """Return that of the images, and a hash of the annotations."""

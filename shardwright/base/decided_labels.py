@@ -1,9 +1,8 @@
 """Labels that lie in files as texts or as one-hot rows, as class numbers: the same as arrays of them give."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from shardwright.base.fields import Field
 from shardwright.base.source import Places, Source
 from shardwright.base.values.label_column import Labels, are_class_names, labels_of
+from shardwright.base.wrapped_source import WrappedSource
 
 __all__ = ["with_decided_labels"]
 
@@ -46,20 +46,14 @@ def _is_one_hot(row: NDArray[Any]) -> bool:
     return bool(((row == 0) | (row == 1)).all() and (row == 1).sum() == 1)
 
 
-class _Decided(Source):
+class _Decided(WrappedSource):
     """A source with other values for its labels."""
 
     def __init__(self, source: Source, labels: Labels, what: str) -> None:
-        self.source, self._numbers = source, labels.numbers
-        label = Field("label", labels.kind, names=labels.names)
-        self.fields = {**source.fields, "label": label}
-        self.sample_type, self.ignored = source.sample_type, source.ignored
-        self.labels_from = source.labels_from or f"{what} of the field label"
-        self.array_layouts, self.threads = source.array_layouts, source.threads
-        self.keeps_samples, self.nbytes, self.format_name = source.keeps_samples, source.nbytes, source.format_name
-
-    def __len__(self) -> int:
-        return len(self.source)
+        super().__init__(source)
+        self._numbers = labels.numbers
+        self.fields["label"] = Field("label", labels.kind, names=labels.names)
+        self.labels_from = self.labels_from or f"{what} of the field label"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**self.source[index], "label": self._numbers.item(index)}
@@ -87,32 +81,3 @@ class _Decided(Source):
             scalars={**shard.scalars, "label": numbers},
             left_out=left_out,
         )
-
-    def name(self, index: int) -> str:
-        """Return what the source calls the sample."""
-        return self.source.name(index)
-
-    def listing(self) -> Mapping[str, NDArray[Any]] | None:
-        """Return that of the source."""
-        return self.source.listing()
-
-    @classmethod
-    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Refuse: no such source is listed."""
-        raise NotImplementedError("labels are decided when a source is opened")
-
-    def changed(self) -> str | None:
-        """Return what the source does."""
-        return self.source.changed()
-
-    def check(self) -> None:
-        """Have the source check itself."""
-        self.source.check()
-
-    def content(self) -> dict[str, Any]:
-        """Return that of the source."""
-        return self.source.content()
-
-    def state(self) -> str:
-        """Return that of the source."""
-        return self.source.state()

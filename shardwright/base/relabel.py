@@ -4,8 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from shardwright.base.errors import ConfigError, InputError
 from shardwright.base.fields import Field
 from shardwright.base.source import Places, Source
 from shardwright.base.split.classes import label_field
+from shardwright.base.wrapped_source import WrappedSource
 
 __all__ = ["Relabelled", "check_classes", "named_as", "with_classes"]
 
@@ -99,7 +99,7 @@ def _first_value(source: Source, name: str) -> Any:
     return sample[name]
 
 
-class Relabelled(Source):
+class Relabelled(WrappedSource):
     """A source with other numbers, or names, for its labels.
 
     Parameters
@@ -124,17 +124,11 @@ class Relabelled(Source):
         of_text: bool = False,
         of_number: bool = False,
     ) -> None:
-        self.source, self.field, self.names, self.numbers = source, field, names, numbers
+        super().__init__(source)
+        self.field, self.names, self.numbers = field, names, numbers
         self.of_text = {name: number for number, name in enumerate(names)} if of_text else None
         self.of_number = {int(name): number for number, name in enumerate(names)} if of_number else None
-        self.fields = {**source.fields, field: Field(field, "class_label", names=names)}
-        self.sample_type, self.ignored, self.labels_from = source.sample_type, source.ignored, source.labels_from
-        self.array_layouts, self.threads = source.array_layouts, source.threads
-        self.nbytes, self.format_name = source.nbytes, source.format_name
-        self.keeps_samples, self.has_class_folders = source.keeps_samples, source.has_class_folders
-
-    def __len__(self) -> int:
-        return len(self.source)
+        self.fields[field] = Field(field, "class_label", names=names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.source[index]
@@ -185,32 +179,3 @@ class Relabelled(Source):
         if self.numbers is not None:
             values = np.where(values < 0, values, self.numbers[np.maximum(values, 0)])
         return replace(shard, fields=fields, scalars={**shard.scalars, self.field: values})
-
-    def name(self, index: int) -> str:
-        """Return what the source calls the sample."""
-        return self.source.name(index)
-
-    def listing(self) -> Mapping[str, NDArray[Any]] | None:
-        """Return that of the source: the numbers follow from the names."""
-        return self.source.listing()
-
-    @classmethod
-    def from_listing(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Refuse: the source itself is listed."""
-        raise NotImplementedError("the source is listed, and numbered anew")
-
-    def changed(self) -> str | None:
-        """Return what the source does."""
-        return self.source.changed()
-
-    def check(self) -> None:
-        """Have the source check itself."""
-        self.source.check()
-
-    def content(self) -> dict[str, Any]:
-        """Return that of the source: the names are an option."""
-        return self.source.content()
-
-    def state(self) -> str:
-        """Return that of the source."""
-        return self.source.state()
