@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
         "base.open_source",
         "base.relabel",
         "base.decided_labels",
+        "base.wrapped_source",
         "base.inputs",
         "base.file_source",
         "base.table_source",
