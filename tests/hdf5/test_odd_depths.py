@@ -23,5 +23,5 @@ def test_twelve_bits_in_sixteen(base: str, dtype: type, offset: int, tmp_path: P
         h5py.h5d.create(file.id, b"images", kind, space).write(h5py.h5s.ALL, h5py.h5s.ALL, values)
     for source in (ArraySource(tmp_path / "a.h5"), open_source(tmp_path / "a.h5")):
         assert np.array_equal(np.stack([source[i]["image"] for i in range(2)]), values)
-    with pytest.raises(InputError, match="fewer bits than their bytes have.*convert it"):
+    with pytest.raises(InputError, match=r"fewer bits than their bytes have.*convert it"):
         index_files(tmp_path / "a.h5")
